@@ -1,0 +1,1 @@
+"""The engine: flowfiles, content, the commit log, sessions, queues, scheduling, the flow."""

@@ -1,0 +1,208 @@
+"""What a node does besides: checkpoints, retention, the eye on the disk.
+
+One thread looks every few seconds; a look at an idle node costs microseconds. A checkpoint takes
+references under the engine's lock (that is the only moment in which commits wait) and encodes
+them afterwards. Nothing is removed that recovery, the state store or the provenance index needs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from runtime.checkpoint import Head, Place, publish, sequences, write_checkpoint
+from runtime.log import LogFailedError
+from runtime.model import encode_flow
+from runtime.queue import Run
+from runtime.units import format_size
+
+if TYPE_CHECKING:
+    from runtime.node import Node
+
+LOOK_SECONDS: Final = 2.0
+RECORDS_BETWEEN: Final = 200_000
+
+
+class Maintenance:
+    """See the module."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._checkpointed = node.engine.sequence
+        self._checkpointed_at = node.clock.monotonic()
+        self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
+        self.indexed: list[object] = []
+        """Objects with `sequence`: how far the log must not be dropped (the provenance index)."""
+        self.on_look: list[object] = []
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join(30)
+
+    def checkpoint(self) -> int:
+        """Save the state as of now; return its sequence."""
+        with self._lock:
+            return self._checkpoint()
+
+    def _run(self) -> None:
+        while not self._stop.wait(LOOK_SECONDS):
+            try:
+                self.look()
+            except LogFailedError:
+                return
+            except OSError as error:
+                self._node.bulletins.add(
+                    "ERROR", 0, "maintenance", f"Cannot tidy the home: {error}. Next try in "
+                    f"{LOOK_SECONDS:g} s",
+                )  # fmt: skip
+
+    def look(self) -> None:
+        """Do what is due."""
+        node = self._node
+        self._watch_disk()
+        if node.keyed.has_pending:
+            node.keyed.apply(node.log.synced)
+        moved = node.engine.sequence - self._checkpointed
+        age = node.clock.monotonic() - self._checkpointed_at
+        if moved and (age >= node.settings.checkpoint_interval or moved >= RECORDS_BETWEEN):
+            self.checkpoint()
+            node.content.maintain(needed_free_bytes=node.settings.disk_reserve)
+            self._drop_log()
+        for callback in self.on_look:
+            callback()  # type: ignore[operator]
+
+    def _checkpoint(self) -> int:
+        node = self._node
+        engine = node.engine
+        node.log.sync()
+        end = node.log.end()
+        with self._settled():
+            sequence = engine.sequence
+            queues = self._gather()
+            states = {one.id: one.state for one in engine.components.values() if one.state}
+            counters = dict(engine.counters)
+            flow = node.controller.flow
+        if sequence == 0:
+            return 0
+        node.log.wait_durable(sequence)
+        node.log.sync()
+        node.keyed.apply(node.log.synced)
+        node.keyed.flush()
+        head = Head(
+            version=1,
+            home=node.home.log_home,
+            sequence=sequence,
+            end=end,
+            wall_ms=int(node.clock.wall() * 1000),
+            revision=flow.revision,
+            flow=encode_flow(flow),
+            states=states,
+            counters=counters,
+        )
+        directory = node.home.directory("checkpoints")
+        path = write_checkpoint(directory, node.disk, head, _places(queues))
+        publish(path, node.disk)
+        self._checkpointed = sequence
+        self._checkpointed_at = node.clock.monotonic()
+        return sequence
+
+    @contextmanager
+    def _settled(self) -> Iterator[None]:
+        """Hold the engine's lock while every record in the log is visible inside as well."""
+        engine = self._node.engine
+        engine.holding = True
+        try:
+            with engine.lock:
+                while engine.unapplied:
+                    engine.applied.wait()
+                yield
+        finally:
+            engine.holding = False
+            with engine.lock:
+                engine.applied.notify_all()
+
+    def _gather(self) -> dict[int, list[Run]]:
+        """Copy the references to all runs; what sessions hold counts as in its queue."""
+        engine = self._node.engine
+        queues = {id: queue.runs() for id, queue in engine.queues.items()}
+        for session in engine.sessions:
+            for queue, runs in session.taken:
+                queues[queue.id] += runs
+            for queue, run in session.resumed.values():
+                queues[queue.id].append(run)
+        for component in engine.components.values():
+            for queue, run in component.held.values():
+                queues[queue.id].append(run)
+        # A run that lies here may be split by a take while it is encoded: copy the lists' ends.
+        return {id: [run.of(list(run.flowfiles), index=run.index) for run in runs]
+                for id, runs in queues.items() if runs}  # fmt: skip
+
+    def _drop_log(self) -> None:
+        node = self._node
+        kept = sequences(node.home.directory("checkpoints"), node.disk)
+        floor = min([kept[0] if kept else 0, node.keyed.applied or node.log.durable])
+        for one in self.indexed:
+            floor = min(floor, one.sequence)  # type: ignore[attr-defined]
+        files = [one for one in node.log.files() if one.last_sequence is not None]
+        total = sum(one.size for one in files)
+        oldest = (node.clock.wall() - node.settings.log_max_age) * 1000
+        drop_before = 0
+        for one in files:
+            too_old = one.last_wall_ms is not None and one.last_wall_ms < oldest
+            if not too_old and total <= node.settings.log_max_size:
+                break
+            assert one.last_sequence is not None
+            if one.last_sequence >= floor:
+                break
+            drop_before = one.last_sequence + 1
+            total -= one.size
+        if drop_before:
+            node.log.drop(drop_before)
+
+    def _watch_disk(self) -> None:
+        node = self._node
+        free = node.disk.free_bytes(node.home.path)
+        room = node.log.room()
+        reserve = node.settings.disk_reserve
+        sources = triggers = ""
+        if free < reserve or room.sources_stop:
+            sources = (
+                f"The disk of {node.home.path} has {format_size(free // 2**20 * 2**20)} free, less "
+                f"than the reserve of {format_size(reserve)}: sources wait"
+            )
+        if room.triggers_stop:
+            triggers = f"The disk of {node.home.path} is full: everything waits"
+        scheduler = node.scheduler
+        if (sources, triggers) == (scheduler.sources_stop, scheduler.triggers_stop):
+            return
+        eased = (scheduler.sources_stop and not sources) or (
+            scheduler.triggers_stop and not triggers
+        )
+        scheduler.sources_stop, scheduler.triggers_stop = sources, triggers
+        for message in (sources, triggers):
+            if message:
+                node.bulletins.add("ERROR", 0, "disk", message + ". Free some space")
+        if eased:
+            node.bulletins.add("INFO", 0, "disk", "There is room on the disk again; all goes on")
+            scheduler.reconsider_all()
+        if sources:
+            node.content.maintain(needed_free_bytes=reserve)
+
+
+def _places(queues: dict[int, list[Run]]) -> Iterator[tuple[int, list[Place]]]:
+    for id, runs in queues.items():
+        runs.sort(key=lambda run: (run.sequence, run.index))
+        yield id, [
+            Place(flowfile, run.sequence, index, run.retries, run.due, run.since)
+            for run in runs
+            for index, flowfile in enumerate(run.flowfiles, run.index)
+        ]
