@@ -31,6 +31,7 @@ def settle_log(reading: LogReading, *, home: int) -> LogEnd:
     """
     assert reading.exhausted, "a reading is settled when it was read to its end"
     directory, disk, end = reading.directory, reading.disk, reading.end
+    # Asked for before the files move, so that the reading can still tell it afterwards.
     _ = reading.cut
     for number in reading.touched:
         _sync_file(directory, disk, number, end)

@@ -26,7 +26,7 @@ class MemoryFile:
     def write(self, data: bytes | bytearray | memoryview, offset: int) -> None:
         with self._disk.lock:
             self._disk.before("write", self.path, len(data))
-            self._disk.check_room(self.path, offset + len(data) - len(self.data))
+            self._disk._check_room(self.path, offset + len(data) - len(self.data))
             self.pending.append((offset, bytes(data)))
             apply(self.data, *self.pending[-1])
 
@@ -81,7 +81,7 @@ class MemoryDisk:
     def before(self, operation: str, path: Path, size: int) -> None:
         """Run ahead of each operation; raising fails it."""
 
-    def check_room(self, path: Path, growth: int) -> None:
+    def _check_room(self, path: Path, growth: int) -> None:
         """Raise ENOSPC when a file cannot grow by so much; overwriting needs no room."""
         if growth > 0 and self.free_bytes(path) < growth:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

@@ -14,7 +14,9 @@ takes the next character as it is. Positions count Unicode code points. One diff
 from __future__ import annotations
 
 import enum
+import math
 import re
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -131,28 +133,38 @@ class Pattern:
             yield Match(text, found.regs, self.names)
 
     def sub(
-        self, replacement: str, text: str, count: int = 0, limit: int = OUTPUT_LENGTH_MAX
+        self,
+        replacement: str,
+        text: str,
+        *,
+        count: int = 0,
+        limit: int = OUTPUT_LENGTH_MAX,
+        seconds: float = math.inf,
     ) -> str:
         """Replace the first `count` matches (0: all) by `replacement` in Java's notation.
 
         Raises:
-            PatternError: the replacement is malformed, or the result is longer than `limit`.
+            PatternError: the replacement is malformed, the result is longer than `limit`
+                characters, or it takes longer than `seconds`.
         """
         parts = self.replacement(replacement)
+        deadline = time.monotonic() + seconds
         pieces: list[str] = []
         position = length = 0
         for number, match in enumerate(self.finditer(text), start=1):
-            pieces.append(text[position : match.start()])
-            pieces.extend(
-                part if isinstance(part, str) else match.group(part) or "" for part in parts
-            )
-            length += sum(map(len, pieces[-len(parts) - 1 :]))
+            new = _filled(parts, match)
+            pieces += (text[position : match.start()], new)
+            length += match.start() - position + len(new)
+            position = match.end()
             if length > limit:
                 raise PatternError(
                     f"replacing '{_shown(self.text)}' makes a text of more than {limit:,} "
                     "characters; narrow the pattern or shorten the replacement"
                 )
-            position = match.end()
+            if number % 1000 == 0 and time.monotonic() > deadline:
+                raise PatternError(
+                    f"replacing '{_shown(self.text)}' takes longer than {seconds:g} s on this text"
+                )
             if number == count:
                 break
         pieces.append(text[position:])
@@ -257,6 +269,12 @@ def _unquote(text: str) -> str:
         return {r"\z": r"\Z", r"\Z": r"(?=\n?\Z)"}.get(match[0], match[0])
 
     return re.sub(r"\\Q((?s:.*?))(?:\\E|\Z)|\\(?s:.)", rewrite, text)
+
+
+def _filled(parts: tuple[str | int, ...], match: Match) -> str:
+    if len(parts) == 1 and isinstance(parts[0], str):
+        return parts[0]
+    return "".join([part if isinstance(part, str) else match.group(part) or "" for part in parts])
 
 
 def _encode(text: str) -> bytes:

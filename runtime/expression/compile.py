@@ -19,7 +19,7 @@ from runtime.expression import (  # noqa: F401  # each module declares its funct
 )
 from runtime.expression.casts import cast
 from runtime.expression.environment import Environment
-from runtime.expression.errors import ExpressionError, PlacedError, guess
+from runtime.expression.errors import ExpressionError, PlacedError, guess, shown
 from runtime.expression.forms import LAZY, comparable, joined
 from runtime.expression.functions import FUNCTIONS, NUMERIC, Function
 from runtime.expression.functions_alone import ALONE
@@ -357,7 +357,7 @@ class Compiler:
             return f"{name}() needs something to work on; write ${{name:{name}(...)}}"
         if not alone and (name in ALONE or name in SELECTORS):
             return f"{name}() stands at the start of an expression; write ${{{name}(...)}}"
-        return f"'{name}' is not a function{guess(name, all_functions())}"
+        return f"'{shown(name)}' is not a function{guess(name, all_functions())}"
 
 
 def _check_last(call: Call, rest: Sequence[Call]) -> None:

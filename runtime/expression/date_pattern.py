@@ -149,7 +149,7 @@ def _writer(field: Field, pattern: str) -> Callable[[Local], str]:
     write = _text_writer(letter, count) or _offset_writer(letter, count)
     if write is None and letter == "S":
         return lambda local: f"{local.nanosecond:09d}"[:count].ljust(count, "0")
-    if write is None and letter in _NUMBER_OF and count <= 19:
+    if write is None and letter in _NUMBER_OF and count <= _WIDTH_MAX.get(letter, 2):
         return _number_writer(letter, count)
     if write is None:
         raise ExpressionError(
@@ -182,6 +182,9 @@ _NUMBER_OF: Final[Mapping[str, Callable[[Local], int]]] = {
     "A": lambda local: _second_of_day(local.time) * 1000 + local.nanosecond // 10**6,
     "N": lambda local: _second_of_day(local.time) * 10**9 + local.nanosecond,
 }
+
+
+_WIDTH_MAX: Final = {"D": 3} | dict.fromkeys("uyYnAN", 19)
 
 
 def _second_of_day(time: datetime) -> int:

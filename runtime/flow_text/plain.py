@@ -213,7 +213,7 @@ def plain_component(one: ProcessorModel | PortModel | FunnelModel | ServiceModel
     """Return a component's settings without properties and targets."""
     if isinstance(one, ProcessorModel):
         table = _processor(one, None)
-        table["ended"] = list(one.ended)
+        table["ended"] = list(sorted(one.ended))
     elif isinstance(one, ServiceModel):
         table = _service(one, None)
     elif isinstance(one, PortModel):

@@ -189,7 +189,7 @@ class _Reader:
         draft = Draft(ProcessorModel(id=0, name=name, type=type_name), key.line, at)
         fields = self._source.fields(node, at, "a processor", shape.PROCESSOR_KEYS)
         _note_lines(draft, fields)
-        self._require_type(fields, key, at, draft)
+        self._require_type(fields, (key, node), draft)
         values = self._processor_values(fields, at, draft)
         ended = self._read_to(fields, at, draft)
         draft.model = ProcessorModel(id=0, name=name, type=type_name, ended=ended, **values)
@@ -278,7 +278,7 @@ class _Reader:
         draft = Draft(ServiceModel(id=0, name=name, type=type_name), key.line, at)
         fields = self._source.fields(node, at, "a service", shape.SERVICE_KEYS)
         _note_lines(draft, fields)
-        self._require_type(fields, key, at, draft)
+        self._require_type(fields, (key, node), draft)
         state = "enabled"
         if "state" in fields:
             node = fields["state"][1]
@@ -351,13 +351,12 @@ class _Reader:
 
     def _keep_secret(self, name: str, node: Mapping, at: str, draft: Draft) -> None:
         what = f"property '{name}'"
-        fields = self._source.fields(node, at, what, {"sensitive": ""})
-        if "sensitive" not in fields:
+        if [key.text for key, _ in node.entries] != ["sensitive"]:
             message = f"{what} is a mapping; it must be a text"
             remedy = "A property's value is a text; a mapping or list needs quotes around it."
             self._source.wrong(node, at, message, remedy, "LV-005")
             draft.broken.add(f"property {name}")
-        elif self._source.truth(fields["sensitive"][1], at, what):
+        elif self._source.truth(node.entries[0][1], at, what):
             draft.secrets.append(name)
 
     def _text(self, fields: Fields, key: str, at: str) -> str | None:
@@ -369,10 +368,13 @@ class _Reader:
                 return value.text
         return ""
 
-    def _require_type(self, fields: Fields, key: Scalar, at: str, draft: Draft) -> None:
+    def _require_type(self, fields: Fields, entry: tuple[Scalar, Node], draft: Draft) -> None:
         if _type(draft):
             return
+        (key, node), at = entry, draft.at
         draft.broken.add("type")
+        if not isinstance(node, Mapping):
+            return
         if "type" in fields:
             self._source.text(fields["type"][1], at, "type")
         else:

@@ -165,7 +165,7 @@ def join_names(names: Iterable[str], separator: str) -> str:
 
 
 def _quoted(name: str, separator: str) -> str:
-    plain = name and name == name.strip() and '"' not in name and separator not in name
+    plain = name and name == name.strip() and name[0] != '"' and separator not in name
     return name if plain else '"' + name.replace('"', '""') + '"'
 
 

@@ -289,6 +289,11 @@ class _Composer:
             self._take_key(parent, node)
         else:
             if parent.key is not None:
+                if isinstance(node, Scalar) and node.plain and not node.text:
+                    # The parser places nothing where the next token is, lines below.
+                    key = parent.key
+                    node.line = node.end_line = key.end_line
+                    node.column = node.end_column = key.end_column
                 parent.node.entries.append((parent.key, node))
             parent.key, parent.skipped = None, False
 

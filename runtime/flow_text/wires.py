@@ -15,7 +15,7 @@ from typing import Any
 from runtime.flow_text import shape
 from runtime.flow_text.draft import Draft, Wire
 from runtime.flow_text.fields import Source
-from runtime.flow_text.source import Mapping, Node, Sequence
+from runtime.flow_text.source import Mapping, Node, Scalar, Sequence
 from runtime.model import ProcessorModel
 
 
@@ -69,7 +69,8 @@ class _WireReader:
         for item in items:
             if isinstance(item, Mapping):
                 for name, key, settings in self._source.entries(item, self._draft.at, "to"):
-                    self._add(name, key, self._settings(settings, name), relationships)
+                    if self._is_target(name, settings):
+                        self._add(name, key, self._settings(settings, name), relationships)
             else:
                 name_or_none = self._source.text(item, self._draft.at, "to")
                 if name_or_none is None:
@@ -88,16 +89,19 @@ class _WireReader:
         else:
             self._draft.wires.append(Wire(relationships, name, node.line, settings))
 
+    def _is_target(self, name: str, settings: Node) -> bool:
+        if name not in shape.CONNECTION_KEYS or isinstance(settings, Mapping):
+            return True
+        message = f"'{name}' is a connection's setting; it stands where a target belongs"
+        remedy = f"Write `NAME: {{{name}: ...}}` with the target's name."
+        self._source.wrong(settings, self._draft.at, message, remedy, "LV-005")
+        return False
+
     def _settings(self, node: Node, target: str) -> dict[str, Any]:
         source, at = self._source, self._draft.at
-        if getattr(node, "is_empty", False):
+        if isinstance(node, Scalar) and node.is_empty:
             return {}
         what = f"the connection to '{target}'"
-        if target in shape.CONNECTION_KEYS and not isinstance(node, Mapping):
-            message = f"'{target}' is a connection's setting; it stands where a target belongs"
-            remedy = f"Write `NAME: {{{target}: ...}}` with the target's name."
-            source.wrong(node, at, message, remedy, "LV-005")
-            return {}
         fields = source.fields(node, at, what, shape.CONNECTION_KEYS)
         values: dict[str, Any] = {}
         for key, name in (("name", "name"), ("balance", "load_balance")):

@@ -76,7 +76,7 @@ class _Merge:
         self._lines = lines_of(text)
 
     def text(self, root: Mapping, before: Table, now: Table) -> str:
-        if root.flow or root.alias or not root.entries:
+        if root.flow or not root.entries:
             return "\n".join(emit_mapping(now, 0)) + "\n"
         last = self._entry_end(root, len(root.entries) - 1, len(self._lines))
         lines = self._mapping(root, before, now, (1, last))

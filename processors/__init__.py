@@ -1,0 +1,1 @@
+"""The processors and controller services that come with Levada, one module a family."""
