@@ -43,6 +43,7 @@ from runtime.session import Session
 SHARDS: Final = 64
 CHUNK_BYTES: Final = 1 << 20
 HASH_BYTES: Final = 8
+NO_EFFECT: Final = "Has no effect; accepted so that NiFi flows open."
 
 
 class Strategy(Choice):
@@ -120,6 +121,26 @@ class ListFile(Processor):
             "3 mins",
             formerly=("max-listing-time",),
             description="A listing that takes longer than this raises a warning.",
+        )
+        entity_tracking_state_cache: str | None = Property(
+            None, formerly=("et-state-cache",), description=f"The state is kept here. {NO_EFFECT}"
+        )
+        entity_tracking_node_identifier: str | None = Property(
+            None,
+            formerly=("et-node-identifier",),
+            description=f"Each node keeps a state of its own. {NO_EFFECT}",
+        )
+        track_performance: bool = Property(
+            False, formerly=("track-performance",), description=NO_EFFECT
+        )
+        maximum_number_of_files_to_track: str | None = Property(
+            None,
+            name="Maximum Number of Files to Track",
+            formerly=("max-performance-metrics",),
+            description=NO_EFFECT,
+        )
+        max_disk_operation_time: str | None = Property(
+            None, formerly=("max-operation-time",), description=NO_EFFECT
         )
 
     input = Input.FORBIDDEN

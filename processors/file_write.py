@@ -16,6 +16,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from processors.file_completion import sync_directory
@@ -71,7 +72,7 @@ def write_batch(session: Session, pool: ThreadPoolExecutor, writings: Sequence[W
         list(pool.map(_write_many, parts))
     for writing in large:
         with session.open_read(writing.flowfile) as source:
-            _write(writing, iter(lambda: source.read(SMALL_BYTES), b""))  # noqa: B023  # used up here
+            _write(writing, iter(partial(source.read, SMALL_BYTES), b""))
     written = [one for one in writings if one.problem is None]
     for writing in written:
         _place(writing)

@@ -94,6 +94,7 @@ def progress(session: Session, flowfile: FlowFile, plan: str) -> int:
         return 0
     count, _, before = kept.decode().partition(" ")
     if before != plan:
+        session.set_key(session.uuid(flowfile), None)
         raise PartlySplitError(
             f"{count} fragments were made before the settings changed, and the others would not "
             "fit to them. Drop the fragments with this fragment.identifier and split again"

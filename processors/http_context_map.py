@@ -12,8 +12,10 @@ An exchange belongs to the event loop of its server; `answer` may be awaited on 
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from aiohttp import web
 
@@ -22,7 +24,8 @@ from runtime.processor import Context, ControllerService
 from runtime.properties import Duration, Properties, Property
 
 # A client that takes nothing for so long has gone, whatever its connection says.
-WRITE_SECONDS = 30.0
+WRITE_SECONDS: Final = 30.0
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class ClientGoneError(ConnectionError):
@@ -64,6 +67,7 @@ class Exchange:
         if has_body:
             response.content_length = size
         try:
+            _check_headers(headers)
             transport = self._request.transport
             if transport is None or transport.is_closing():
                 raise ConnectionError
@@ -91,6 +95,15 @@ class Exchange:
     def _settle(self, response: web.StreamResponse) -> None:
         if not self.response.done():
             self.response.set_result(response)
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    for name, value in headers.items():
+        if _CONTROL.search(value):
+            raise ValueError(
+                f"The header '{name}' is {value[:50]!r}; a header has no line breaks and no other "
+                "control characters"
+            )
 
 
 class StandardHttpContextMap(ControllerService):

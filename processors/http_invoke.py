@@ -16,31 +16,30 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 import aiohttp
 from aiohttp import payload
-from aiohttp.helpers import content_disposition_header
-from pydantic import ValidationInfo, field_validator, model_validator
 from yarl import URL
 
-from processors.http_handle import check_header_name
+from processors.http_invoke_properties import (
+    FORM_PREFIX,
+    REDIRECTS_MAX,
+    Cookies,
+    Encoding,
+    InvokeProperties,
+    Naming,
+    parse_url,
+)
 from processors.http_redact import redact_url
 from runtime.commit import EventType
 from runtime.expression import ExpressionError
 from runtime.flowfile import FlowFile
 from runtime.processor import Effects, Example, Input, Processor, Relationship
-from runtime.properties import (
-    Choice,
-    Duration,
-    DynamicProperties,
-    Expression,
-    Pattern,
-    Property,
-)
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
@@ -49,8 +48,6 @@ if TYPE_CHECKING:
 
 SMALL_BODY_BYTES: Final = 2**18
 CHUNK_BYTES: Final = 2**18
-REDIRECTS_MAX: Final = 20
-FORM_PREFIX: Final = "post:form:"
 _BODY_METHODS: Final = frozenset({"POST", "PUT", "PATCH"})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _BINARY: Final = "application/octet-stream"
@@ -62,240 +59,6 @@ _OWN_ATTRIBUTES: Final = frozenset(
         "invokehttp.java.exception.message", "path",
     }
 )  # fmt: skip
-
-
-class Encoding(Choice):
-    """How a request's body is encoded."""
-
-    DISABLED = "DISABLED", "Not encoded"
-    GZIP = "GZIP", "gzip"
-
-
-class Cookies(Choice):
-    """What becomes of the cookies of answers."""
-
-    DISABLED = "DISABLED", "Ignore them"
-    ACCEPT_ALL = "ACCEPT_ALL", "Keep them and send them back"
-
-
-class Naming(Choice):
-    """Where the file name of an answer comes from."""
-
-    RANDOM = "RANDOM", "As the request's flowfile, or random"
-    URL_PATH = "URL_PATH", "Last part of the URL's path"
-
-
-class InvokeProperties(DynamicProperties[Expression]):
-    """What to request, and what to make of the answer. Other properties are headers."""
-
-    # Whether a body is sent depends on a method that an expression may choose, so what concerns
-    # bodies applies always here, unlike in NiFi.
-    method: Expression = Property(
-        "GET",
-        name="HTTP Method",
-        description="The method. POST, PUT and PATCH have a body, others have none.",
-    )
-    url: Expression = Property(
-        name="HTTP URL",
-        description="The whole URL, encoded as it should be sent.",
-        formerly=("Remote URL",),
-    )
-    connect_timeout: Duration = Property(
-        5.0, name="Connection Timeout", description="How long connecting may take.", gt=0
-    )
-    read_timeout: Duration = Property(
-        15.0,
-        name="Socket Read Timeout",
-        description="How long the server may send nothing.",
-        formerly=("Read Timeout",),
-        gt=0,
-    )
-    write_timeout: Duration = Property(
-        15.0,
-        name="Socket Write Timeout",
-        description="How long the server may take nothing of a body.",
-        gt=0,
-    )
-    idle_timeout: Duration = Property(
-        300.0,
-        name="Socket Idle Timeout",
-        description="How long a connection stays open unused.",
-        formerly=("idle-timeout",),
-        gt=0,
-    )
-    idle_connections: int = Property(
-        5,
-        name="Socket Idle Connections",
-        description="How many connections to one server are used at the same time, and stay open.",
-        formerly=("max-idle-connections",),
-        ge=1,
-    )
-    username: str | None = Property(
-        None,
-        name="Request Username",
-        description="The user, for basic or digest authentication.",
-        formerly=("Basic Authentication Username",),
-        pattern=r"^[^:\x00-\x1f\x7f]+$",
-    )
-    password: str | None = Property(
-        None,
-        name="Request Password",
-        description="The user's password.",
-        formerly=("Basic Authentication Password",),
-        sensitive=True,
-    )
-    digest: bool = Property(
-        False,
-        name="Request Digest Authentication Enabled",
-        description="Authenticate by digest.",
-        formerly=("Digest Authentication",),
-    )
-    penalize: bool = Property(
-        False,
-        name="Request Failure Penalization Enabled",
-        description="Penalize flowfiles on their way to No Retry.",
-        formerly=('Penalize on "No Retry"',),
-    )
-    sends_body: bool = Property(
-        True,
-        name="Request Body Enabled",
-        description="Send the content as the body of POST, PUT and PATCH.",
-        formerly=("send-message-body",),
-    )
-    form_name: Expression | None = Property(
-        None,
-        name="Request Multipart Form-Data Name",
-        description="Send the content as the field of this name of a multipart form.",
-        formerly=("form-body-form-name",),
-    )
-    form_filename: bool = Property(
-        True,
-        name="Request Multipart Form-Data Filename Enabled",
-        description="Name the file in the form.",
-        formerly=("set-form-filename",),
-    )
-    chunked: bool = Property(
-        False,
-        name="Request Chunked Transfer-Encoding Enabled",
-        description="Send the body in chunks, without telling its length before.",
-        formerly=("Use Chunked Encoding",),
-    )
-    encoding: Encoding = Property(
-        Encoding.DISABLED,
-        name="Request Content-Encoding",
-        description="How the body is encoded.",
-        formerly=("Content-Encoding",),
-    )
-    content_type: Expression = Property(
-        "${mime.type}",
-        name="Request Content-Type",
-        description="The body's type; application/octet-stream where it is empty.",
-        formerly=("Content-Type",),
-    )
-    sends_date: bool = Property(
-        True,
-        name="Request Date Header Enabled",
-        description="Send the header Date.",
-        formerly=("Include Date Header",),
-    )
-    sent_attributes: Pattern | None = Property(
-        None,
-        name="Request Header Attributes Pattern",
-        description="Attributes whose whole name this regular expression matches become headers.",
-        formerly=("Attributes to Send",),
-    )
-    user_agent: Expression | None = Property(
-        None,
-        name="Request User-Agent",
-        description="The header User-Agent; none is sent unless it is set.",
-        formerly=("Useragent",),
-    )
-    body_attribute: Expression | None = Property(
-        None,
-        name="Response Body Attribute Name",
-        description="Put the answer's body into this attribute of the request's flowfile, "
-        "instead of making a flowfile of it.",
-        formerly=("Put Response Body In Attribute",),
-    )
-    body_attribute_size: int = Property(
-        256,
-        name="Response Body Attribute Size",
-        description="How many bytes of a body go into an attribute at most.",
-        formerly=("Max Length To Put In Attribute",),
-        ge=1,
-        le=2**20,
-    )
-    ignores_body: bool = Property(
-        False,
-        name="Response Body Ignored",
-        description="Do not read the answer's body.",
-        formerly=("ignore-response-content",),
-    )
-    cookies: Cookies = Property(
-        Cookies.DISABLED,
-        name="Response Cookie Strategy",
-        description="What becomes of cookies.",
-        formerly=("cookie-strategy",),
-    )
-    always_responds: bool = Property(
-        False,
-        name="Response Generation Required",
-        description="Make a flowfile of each answer, whatever its status.",
-        formerly=("Always Output Response",),
-    )
-    naming: Naming = Property(
-        Naming.RANDOM,
-        name="Response FlowFile Naming Strategy",
-        description="Where the answer's file name comes from.",
-        formerly=("flow-file-naming-strategy",),
-    )
-    keeps_headers: bool = Property(
-        False,
-        name="Response Header Request Attributes Enabled",
-        description="Put the answer's headers into attributes of the request's flowfile too.",
-        formerly=("Add Response Headers to Request",),
-    )
-    header_prefix: Expression | None = Property(
-        None,
-        name="Response Header Request Attributes Prefix",
-        description="What stands before the headers' names there.",
-        depends_on={"Response Header Request Attributes Enabled": ("true", "True")},
-    )
-    redirects: bool = Property(
-        True,
-        name="Response Redirects Enabled",
-        description=f"Follow redirects, up to {REDIRECTS_MAX}.",
-        formerly=("Follow Redirects",),
-    )
-
-    @field_validator("url")
-    @classmethod
-    def _is_http(cls, value: Expression) -> Expression:
-        if value.is_constant:
-            _parse_url(value.text)
-        return value
-
-    @field_validator("form_name")
-    @classmethod
-    def _sends_body(cls, value: Expression | None, info: ValidationInfo) -> Expression | None:
-        if value is not None and not info.data.get("sends_body", True):
-            raise ValueError("is set; then Request Body Enabled must be true")
-        return value
-
-    @model_validator(mode="after")
-    def _dynamic_ones(self) -> InvokeProperties:
-        has_form = False
-        for name in self.dynamic:
-            if name.startswith(FORM_PREFIX):
-                has_form = True
-            else:
-                check_header_name(name)
-        if has_form and self.sends_body and self.form_name is None:
-            raise ValueError(
-                f"there are properties '{FORM_PREFIX}...', so Request Multipart Form-Data Name "
-                "must be set, or Request Body Enabled be false"
-            )
-        return self
 
 
 class InvokeHTTP(Processor):
@@ -407,15 +170,15 @@ class InvokeHTTP(Processor):
         except _REQUEST_ERRORS as error:
             self._fail(session, flowfile, error)
             return
-        except TimeoutError as error:
-            self._fail(session, flowfile, _timed_out(error, self.properties))
+        except TimeoutError:
+            self._fail(session, flowfile, _timed_out(self.properties))
             return
         self._route(session, flowfile, request, answer)
 
     def _request(self, session: Session, flowfile: FlowFile | None) -> Request:
         method = self._method(flowfile)
         url = self.properties.url.evaluate(flowfile).strip()
-        _parse_url(url)
+        parse_url(url)
         body, headers = None, self._headers(session, flowfile, method)
         if flowfile is not None and method in _BODY_METHODS:
             body = self._body(session, flowfile, headers)
@@ -434,8 +197,8 @@ class InvokeHTTP(Processor):
         if properties.sends_date:
             headers["Date"] = formatdate(self.context.clock.wall(), usegmt=True)
         if properties.username and not properties.digest:
-            login = aiohttp.BasicAuth(properties.username, properties.password or "", "utf-8")
-            headers["Authorization"] = login.encode()
+            login = f"{properties.username}:{properties.password or ''}".encode()
+            headers["Authorization"] = f"Basic {b64encode(login).decode()}"
         if flowfile is not None and method not in _SAFE_METHODS:
             headers["Idempotency-Key"] = session.uuid(flowfile)
         chosen = {
@@ -448,7 +211,8 @@ class InvokeHTTP(Processor):
                 if name not in _OWN_ATTRIBUTES and properties.sent_attributes.matches(name):
                     chosen[name.strip()] = value.strip()
         names = {name.lower() for name in chosen}
-        return {name: v for name, v in headers.items() if name.lower() not in names} | chosen
+        usual = {name: value for name, value in headers.items() if name.lower() not in names}
+        return usual | chosen
 
     def _body(
         self, session: Session, flowfile: FlowFile, headers: dict[str, str]
@@ -477,13 +241,15 @@ class InvokeHTTP(Processor):
             part.set_content_disposition("form-data", name=name)
             writer.append_payload(part)
         if properties.sends_body and properties.form_name is not None:
-            parameters = {"name": properties.form_name.evaluate(flowfile)}
+            form_name = properties.form_name.evaluate(flowfile)
             if properties.form_filename:
-                parameters["filename"] = session.attribute(flowfile, "filename") or ""
-            content.headers["Content-Disposition"] = content_disposition_header(
-                "form-data", params=parameters
-            )
+                filename = session.attribute(flowfile, "filename") or ""
+                content.set_content_disposition("form-data", name=form_name, filename=filename)
+            else:
+                content.set_content_disposition("form-data", name=form_name)
             writer.append_payload(content)
+        # As for a plain body, the library adds no type of its own.
+        headers["Content-Type"] = writer.content_type
         return writer
 
     async def _exchange(
@@ -617,7 +383,7 @@ class ResponseError(Exception):
 
 
 class NoAnswerError(Exception):
-    """The server did not answer in time."""
+    """The server did not take the request in time."""
 
 
 _REQUEST_ERRORS: Final = (aiohttp.ClientError, ExpressionError, ValueError, ConnectionError)
@@ -693,9 +459,16 @@ class ContentPayload(payload.Payload):
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Send the content."""
-        async for chunk in self._chunks():
-            async with asyncio.timeout(self._write_seconds):
-                await writer.write(chunk)
+        try:
+            async for chunk in self._chunks():
+                async with asyncio.timeout(self._write_seconds):
+                    await writer.write(chunk)
+        except TimeoutError:
+            # Closing would wait for the server to take what is buffered, which it does not.
+            transport = getattr(writer, "transport", None)
+            if transport is not None:
+                transport.abort()
+            raise
 
     async def write_with_length(
         self, writer: AbstractStreamWriter, content_length: int | None
@@ -720,24 +493,12 @@ def _answered(request: Request, answer: Answer) -> str:
     return f"{redact_url(request.url)} answered {answer.status} {answer.reason}".strip()
 
 
-def _timed_out(error: TimeoutError, properties: Any) -> NoAnswerError:
+def _timed_out(properties: InvokeProperties) -> NoAnswerError:
+    # What takes too long elsewhere is an error of the client library, with words of its own.
     return NoAnswerError(
-        str(error)
-        or f"The server did not answer within {properties.read_timeout:g} s (Socket Read Timeout)"
+        f"The server took nothing of the body for {properties.write_timeout:g} s (Socket Write "
+        "Timeout)"
     )
-
-
-def _parse_url(text: str) -> URL:
-    try:
-        url = URL(text, encoded=True)
-        port = url.port
-    except ValueError as error:
-        raise ValueError(f"is '{redact_url(text)}', which is no URL: {error}") from error
-    if url.scheme not in ("http", "https") or not url.host or not port:
-        raise ValueError(
-            f"is '{redact_url(text)}'; it must be a URL such as https://example.org/path"
-        )
-    return url
 
 
 def _known_charset(name: str | None) -> str:

@@ -17,17 +17,17 @@ def redact_url(text: str) -> str:
     """Return the URL without its password, and without the values of secret query parameters."""
     try:
         url = URL(text)
-        if url.password is not None:
-            url = url.with_password(HIDDEN)
         query = [
             (name, HIDDEN if _is_secret(name) else value) for name, value in url.query.items()
         ]
+        shown = url if url.password is None else url.with_password(HIDDEN)
     except ValueError:
-        # What is no URL may hold anything; the part before the first separator is shown.
+        # What is no URL may hold anything; what stands before its query is shown, without a user.
         return text.partition("?")[0].rpartition("@")[2]
     if any(_is_secret(name) for name, _ in query):
-        url = url.with_query(query)
-    return str(url)
+        shown = shown.with_query(query)
+    # Taking a URL apart also normalizes it, which nobody wants of one that has no secrets.
+    return text if shown is url else str(shown)
 
 
 def _is_secret(name: str) -> bool:

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 SMALL_BODY_BYTES: Final = 2**16
 CHUNK_BYTES: Final = 2**18
 RETRY_SECONDS: Final = 1
-STOP_SECONDS: Final = 5.0
+STOP_SECONDS = 5.0
+# How long the rest of a refused body is read, so that the client gets to see its answer.
+LINGER_SECONDS: Final = 2.0
 PARTS_MAX: Final = 10_000
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -65,6 +67,7 @@ class HttpListener:
             max_line_size=header_bytes,
             max_field_size=header_bytes,
             read_bufsize=CHUNK_BYTES,
+            lingering_time=LINGER_SECONDS,
         )
         self._runner = web.ServerRunner(self._server, shutdown_timeout=STOP_SECONDS)
 
@@ -98,6 +101,8 @@ class HttpListener:
     async def stop(self) -> None:
         """Take no more connections, wait a little for requests under way, and close."""
         await self._runner.cleanup()
+        # Requests that were cancelled end in the next turn of the loop.
+        await asyncio.sleep(0)
 
 
 def unavailable(text: str) -> web.Response:

@@ -17,7 +17,7 @@ from typing import Final, final
 from runtime.patterns import Match, Pattern, PatternError, PatternFlag, compile_pattern
 
 _TERMINATORS: Final = "\n\r\u0085\u2028\u2029"
-_TOKEN = re.compile(r"\\Q(?s:.*?)(?:\\E|\Z)|\\(?s:.)|\(\?[a-zA-Z-]+[:)]|[\[\].$]")
+_TOKEN = re.compile(r"\\Q(?s:.*?)(?:\\E|\Z)|\\(?s:.)|\(\?[a-zA-Z-]+[:)]|[\[\].$^]")
 _GROUP_FLAGS = re.compile(r"\(\?([a-zA-Z]*)(?:-[a-zA-Z]*)?[:)]")
 _UNICODE_CLASSES: Final = {
     r"\d": r"\p{Nd}",
@@ -87,7 +87,9 @@ def _spell(text: str, flags: PatternFlag, terminators: str) -> str:
     inline = "".join(_GROUP_FLAGS.findall(text))
     dot = "." if flags & PatternFlag.DOT_ALL or "s" in inline else f"[^{terminators}]"
     multiline = bool(flags & PatternFlag.MULTILINE) or "m" in inline
-    dollar = _dollar(terminators, multiline)
+    anchors = {".": dot, "$": _dollar(terminators, multiline), "^": "^"}
+    if multiline:
+        anchors["^"] = rf"(?:\A|(?<=[{terminators}])(?!\z|(?<=\r)\n))"
     depth = 0
     pieces: list[str] = []
     position = 0
@@ -99,8 +101,8 @@ def _spell(text: str, flags: PatternFlag, terminators: str) -> str:
             depth += 1
         elif token == "]":
             depth = max(0, depth - 1)
-        elif not depth and token in ".$":
-            token = dot if token == "." else dollar
+        elif not depth:
+            token = anchors.get(token, token)
         pieces.append(token)
     pieces.append(text[position:])
     return "".join(pieces)

@@ -1,22 +1,10 @@
-"""Reading values out of JSON contents by JSONPath, and splitting JSON arrays.
-
-Paths are read by python-jsonpath. One that only names keys and positions (`$.a.b[0]`) is walked
-directly, which is many times faster. The functions that Jayway's JSONPath allows at the end of
-a path (`$.list.length()`) are known as well. A path that can find one value at most either finds
-it or is *not found*; any other finds a list, which may be empty.
-"""
+"""Reading values out of JSON contents by JSONPath, and splitting JSON arrays."""
 
 from __future__ import annotations
 
-import json
-import re
-import statistics
 from collections import Counter
-from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Self
 
-import jsonpath
-import msgspec
 from pydantic import PlainValidator, model_validator
 
 from processors.fragments import (
@@ -29,118 +17,12 @@ from processors.fragments import (
     shared_attributes,
     split_in_parts,
 )
+from processors.json_document import MISSING, JsonError, JsonPath, decoded, is_scalar, shown
 from runtime.flowfile import FlowFile
 from runtime.processor import Effects, Example, Processor, Relationship
 from runtime.properties import Choice, DataSize, DynamicProperties, Property
 from runtime.properties import Properties as Declaration
 from runtime.session import Session
-
-_MISSING: Final = object()
-_PLAIN: Final = re.compile(
-    r"(?:\$|(?=[A-Za-z_]))((?:\.?[A-Za-z_][\w-]*|\[-?\d+\]|\['[^'\\]*'\])*)", re.ASCII
-)
-_STEP: Final = re.compile(r"([A-Za-z_][\w-]*)|\[(-?\d+)\]|\['([^']*)'\]", re.ASCII)
-_FUNCTION: Final = re.compile(r"(.*)\.([a-z]+)\(\)\s*", re.DOTALL)
-
-
-class JsonError(ValueError):
-    """A content that is no JSON, or a value in it that cannot be used."""
-
-
-def _numbers(value: object) -> list[float]:
-    numbers = [one for one in value if type(one) in (int, float)] if isinstance(value, list) else []
-    if not numbers:
-        raise JsonError("The path ends in a function of numbers, and finds no list of numbers")
-    return numbers
-
-
-def _length(value: object) -> object:
-    return len(value) if isinstance(value, list | dict | str) else None
-
-
-def _item(value: object, index: int) -> object:
-    return value[index] if isinstance(value, list) and value else _MISSING
-
-
-FUNCTIONS: Final[Mapping[str, Callable[[Any], object]]] = {
-    "length": _length,
-    "size": _length,
-    "min": lambda value: min(_numbers(value)),
-    "max": lambda value: max(_numbers(value)),
-    "sum": lambda value: sum(_numbers(value)),
-    "avg": lambda value: statistics.fmean(_numbers(value)),
-    "stddev": lambda value: statistics.pstdev(_numbers(value)),
-    "keys": lambda value: list(value) if isinstance(value, dict) else _MISSING,
-    "first": lambda value: _item(value, 0),
-    "last": lambda value: _item(value, -1),
-}
-
-
-class JsonPath:
-    """A compiled path; immutable, safe to use from many threads."""
-
-    def __init__(self, text: str) -> None:
-        if not text.strip():
-            raise ValueError("is empty; it must be a JSONPath such as '$.name' or '$.items[0]'")
-        self.text = text
-        path, self._function = text.strip(), None
-        if (match := _FUNCTION.fullmatch(path)) and match[2] in FUNCTIONS:
-            path, self._function = match[1], FUNCTIONS[match[2]]
-        self._steps = plain_steps(path)
-        self._compiled = None if self._steps is not None else _compiled(path, text)
-
-    def find(self, document: object) -> object:
-        """Return what the path finds: a value, a list of values, or `_MISSING`.
-
-        Raises:
-            JsonError: the path cannot be followed in this document.
-        """
-        found = document
-        if self._steps is not None:
-            for step in self._steps:
-                if type(found) is dict and type(step) is str:
-                    found = found.get(step, _MISSING)
-                elif type(found) is list and type(step) is int and -len(found) <= step < len(found):
-                    found = found[step]
-                else:
-                    return _MISSING
-        else:
-            found = self._search(document)
-        if self._function is not None and found is not _MISSING:
-            return self._function(found)
-        return found
-
-    def _search(self, document: Any) -> object:
-        assert self._compiled is not None
-        try:
-            values = self._compiled.findall(document)
-        except (jsonpath.JSONPathError, RecursionError, TypeError) as error:
-            raise JsonError(f"JSONPath '{self.text}' cannot be followed: {error}") from error
-        if isinstance(self._compiled, jsonpath.JSONPath) and self._compiled.singular_query():
-            return values[0] if values else _MISSING
-        return values
-
-
-def plain_steps(path: str) -> tuple[str | int, ...] | None:
-    """Return the keys and positions of a path that has nothing else; None for other paths."""
-    match = _PLAIN.fullmatch(path)
-    if match is None:
-        return None
-    return tuple(
-        int(step[2]) if step[2] else step[1] or step[3] for step in _STEP.finditer(match[1])
-    )
-
-
-def _compiled(path: str, text: str) -> jsonpath.JSONPath | jsonpath.CompoundJSONPath:
-    try:
-        return jsonpath.compile(path)
-    except (jsonpath.JSONPathError, RecursionError) as error:
-        problem = str(error).partition("\n")[0]
-        raise ValueError(
-            f"is '{text}', which is not a JSONPath: {problem}; write it like '$.name', "
-            "'$.items[0]' or '$.items[?@.price > 10]'"
-        ) from error
-
 
 PathValue = Annotated[JsonPath, PlainValidator(lambda value: JsonPath(str(value)))]
 
@@ -153,64 +35,6 @@ class NullRepresentation(Choice):
 
 
 NULL_TEXTS: Final = {NullRepresentation.EMPTY: "", NullRepresentation.NULL: "null"}
-
-
-def decoded(content: bytes, longest: int) -> object:
-    """Return the document in a content: UTF-8, or UTF-16 or UTF-32 as JSON allows them.
-
-    Raises:
-        JsonError: it is none, or has a text of more than `longest` bytes.
-    """
-    try:
-        document = _document(content)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise JsonError(f"The content is not JSON: {error}") from error
-    if document is None:
-        raise JsonError("The content is the JSON value null, in which there is nothing to find")
-    # Only a content longer than the limit can have such a text in it.
-    if len(content) > longest and _longest_text(document) > longest:
-        raise JsonError(
-            f"The content has a text of more than {longest:,} bytes, the Max String Length"
-        )
-    return document
-
-
-def _document(content: bytes) -> object:
-    try:
-        return msgspec.json.decode(content)
-    except msgspec.DecodeError:
-        encoding = json.detect_encoding(content)
-        if encoding == "utf-8":
-            raise
-        return msgspec.json.decode(content.decode(encoding))
-
-
-def _longest_text(document: object) -> int:
-    longest = 0
-    waiting = [document]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, str):
-            longest = max(longest, len(value.encode()))
-        elif isinstance(value, list):
-            waiting += value
-        elif isinstance(value, dict):
-            waiting += value.values()
-    return longest
-
-
-def is_scalar(value: object) -> bool:
-    """Tell whether a value is neither an object nor an array."""
-    return not isinstance(value, dict | list)
-
-
-def shown(value: object, null: str) -> str:
-    """Write a value as NiFi does: texts without quotes, structures as JSON."""
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return null
-    return msgspec.json.encode(value).decode()
 
 
 class Destination(Choice):
@@ -325,7 +149,7 @@ class EvaluateJsonPath(Processor):
     ) -> None:
         ((_, path),) = self._paths
         value = path.find(document)
-        if value is _MISSING:
+        if value is MISSING:
             session.transfer(flowfile, self.unmatched)
             return
         written = session.write(flowfile, self._text(path, value).encode())
@@ -339,7 +163,7 @@ class EvaluateJsonPath(Processor):
         absent: list[str] = []
         for name, path in self._paths:
             value = path.find(document)
-            if value is not _MISSING:
+            if value is not MISSING:
                 attributes[name] = self._text(path, value)
                 continue
             absent.append(path.text)
@@ -431,7 +255,7 @@ class SplitJson(Processor):
         content = session.read(flowfile)
         path = self.properties.json_path_expression
         found = path.find(decoded(content, self.properties.max_string_length))
-        if found is _MISSING:
+        if found is MISSING:
             raise JsonError(f"JSONPath '{path.text}' finds nothing; it must find an array")
         if not isinstance(found, list):
             kind = "an object" if isinstance(found, dict) else "a single value"

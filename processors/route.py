@@ -125,7 +125,7 @@ class RouteOnAttribute(Processor):
         routes: dict[str, list[FlowFile]] = {name: [] for name in (*names, UNMATCHED)}
         for flowfile, row in zip(flowfiles, rows, strict=True):
             met = [name for name, yes in zip(names, row, strict=True) if yes]
-            route_to(session, routes, flowfile, met, attribute)
+            route_to(session, routes, flowfile, met, attribute=attribute)
         move(session, routes)
 
 
@@ -184,7 +184,7 @@ class RouteOnContent(Processor):
             start = read_start(session, flowfile, self.properties.content_buffer_size)
             text = self._encoding.decode(self._encoding.read(start))
             met = [name for name, _ in self._templates if self._matches(name, flowfile, text)]
-            route_to(session, routes, flowfile, met, "RouteOnContent.Route")
+            route_to(session, routes, flowfile, met, attribute="RouteOnContent.Route")
         move(session, routes)
 
     def _matches(self, name: str, flowfile: FlowFile, text: str) -> bool:
@@ -220,6 +220,7 @@ def route_to(
     routes: dict[str, list[FlowFile]],
     flowfile: FlowFile,
     met: list[str],
+    *,
     attribute: str,
 ) -> None:
     """Note where a flowfile goes: to the first of `met`, clones of it to the others."""

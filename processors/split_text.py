@@ -256,7 +256,9 @@ class SplitText(Processor):
             attributes = {**shared, INDEX: str(index), SIZE: str(size), LINES: str(lines)}
             if size > BLOCK_BYTES:
                 empty = create(attributes, parents=flowfile)
-                fragments.append(window.copy(session, empty, before if length else alone, (offset, length)))
+                fragments.append(
+                    window.copy(session, empty, before if length else alone, (offset, length))
+                )
                 continue
             data = before + window.piece(offset, length) if length else alone
             fragments.append(create(attributes, data, parents=flowfile))

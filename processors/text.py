@@ -218,11 +218,13 @@ class ReplaceText(Processor):
         first = True
         for block in blocks:
             if waiting is not None:
-                yield b"".join(edited_lines(self._lines(waiting), edit, mode, first, False))
+                yield b"".join(
+                    edited_lines(self._lines(waiting), edit, mode, first=first, last=False)
+                )
                 first = False
             waiting = block
         if waiting is not None:
-            yield b"".join(edited_lines(self._lines(waiting), edit, mode, first, True))
+            yield b"".join(edited_lines(self._lines(waiting), edit, mode, first=first, last=True))
 
     def _lines(self, block: bytes) -> list[bytes]:
         lines = block.splitlines(keepends=True)
@@ -288,7 +290,7 @@ class ReplaceText(Processor):
 
 
 def edited_lines(
-    lines: list[bytes], edit: Edit, mode: LineMode, first: bool, last: bool
+    lines: list[bytes], edit: Edit, mode: LineMode, *, first: bool, last: bool
 ) -> list[bytes]:
     """Edit the lines of a block that `mode` chooses; it may be the first or last block."""
     start, end = 0, len(lines)

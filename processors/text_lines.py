@@ -145,7 +145,7 @@ def too_long(subject: str, limit: int) -> str:
 
 def end_of(line: bytes | str) -> int:
     """Return the position where a line's end begins."""
-    return len(line.rstrip("\r\n" if isinstance(line, str) else b"\r\n"))  # type: ignore[arg-type]  # mypy joins both
+    return len(line.rstrip("\r\n") if isinstance(line, str) else line.rstrip(b"\r\n"))
 
 
 def read_start(session: Session, flowfile: FlowFile, limit: int) -> bytes:

@@ -66,6 +66,7 @@ def apply(component: Component, prepared: Prepared) -> None:
     component.is_async = inspect.iscoroutinefunction(declaration.on_trigger)
     if prepared.properties is not None:
         component.effects = declaration.effects_of(prepared.properties)
+    component.derive()
 
 
 def instantiate(engine: Engine, component: Component, prepared: Prepared) -> Processor:

@@ -7,7 +7,7 @@ the record the same way.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from runtime.commit import (
     Changed,
@@ -30,16 +30,19 @@ if TYPE_CHECKING:
     from runtime.component import Component
     from runtime.session import Session
 
+T = TypeVar("T")
+
 
 class Delivery:
-    """Flowfiles for one queue; `due` (ms since the epoch) 0: at once."""
+    """Flowfiles for one queue from `index` on; `due` (ms since the epoch) 0: at once."""
 
-    __slots__ = ("due", "flowfiles", "queue", "retries", "size")
+    __slots__ = ("due", "flowfiles", "index", "queue", "size")
 
-    def __init__(self, queue: Queue, flowfiles: list[FlowFile], due: int) -> None:
+    def __init__(self, queue: Queue, flowfiles: list[FlowFile], due: int, index: int) -> None:
         self.queue = queue
         self.flowfiles = flowfiles
         self.due = due
+        self.index = index
         self.size = sum([flowfile.size for flowfile in flowfiles])
 
 
@@ -55,6 +58,7 @@ class Plan:
         "failed",
         "held",
         "moved",
+        "placed",
         "record",
         "returned",
         "settled",
@@ -71,11 +75,19 @@ class Plan:
         self.held: list[tuple[Queue, Run]] = []
         self.added: list[Claim] = []
         self.ended: list[Claim] = []
+        self.placed: dict[int, int] = {}
+        """How many flowfiles each queue gets: the next one's index there."""
         self.ended_count = 0
         self.failed = 0
         self.moved = 0
         self.taken_count = 0
         self.taken_size = 0
+
+    def place(self, queue: Queue, flowfiles: list[FlowFile]) -> int:
+        """Return the index of the first of these among all that this commit puts into a queue."""
+        index = self.placed.get(queue.id, 0)
+        self.placed[queue.id] = index + len(flowfiles)
+        return index
 
     @property
     def is_empty(self) -> bool:
@@ -111,8 +123,6 @@ def plan_commit(session: Session, now: float) -> Plan:
             counters=session.counters,
         )
     )
-    if session.deferred:
-        _plan_deferred(session, plan)
     _plan_taken(session, plan)
     if session.created:
         _plan_created(session, plan)
@@ -126,6 +136,8 @@ def plan_commit(session: Session, now: float) -> Plan:
             _plan_route(session, plan, name, flowfiles, now)
     if session.dropped or session.expired:
         _plan_dropped(session, plan)
+    if session.deferred:
+        _plan_deferred(session, plan)
     return plan
 
 
@@ -247,11 +259,11 @@ def _plan_part(
     for position, queue in enumerate(queues):
         if position == 0:
             targets.append(Target(queue.id))
-            plan.deliveries.append(Delivery(queue, flowfiles, due))
+            plan.deliveries.append(Delivery(queue, flowfiles, due, plan.place(queue, flowfiles)))
             continue
         copies = _clones(session, flowfiles, plan.record.time // 1000)
         targets.append(Target(queue.id, encode_ids([copy.id for copy in copies])))
-        plan.deliveries.append(Delivery(queue, copies, due))
+        plan.deliveries.append(Delivery(queue, copies, due, plan.place(queue, copies)))
         plan.added += [copy.claim for copy in copies if copy.claim is not None]
     plan.record.routed.append(Routed(name, ids, targets, due, reason))
     plan.moved += len(flowfiles) * max(1, len(queues))
@@ -332,13 +344,11 @@ def _defer(session: Session, id: int, origin: tuple[Queue, Run, int], now: float
     single.retries += 1
     single.since = int(now * 1e6) // 1000
     single.due = int((now + wait) * 1000)
-    session.deferred[id] = (queue, single, session.reasons.pop(id, None))
+    session.deferred = {**session.deferred, id: (queue, single, session.reasons.get(id))}
 
 
 def _undo(session: Session, again: set[int]) -> None:
     for id in again:
-        session.changed.pop(id, None)
-        session.penalized.discard(id)
         if id in session.rewritten:
             session.forget_rewrite(id)
     # Children of what is tried again vanish with it, and their children in turn.
@@ -349,13 +359,20 @@ def _undo(session: Session, again: set[int]) -> None:
     for flowfiles in (*session.routes.values(), *session.dropped.values()):
         flowfiles[:] = [one for one in flowfiles if one.id not in gone]
     session.families = [one for one in session.families if not gone.intersection(one.parents)]
-    session.reported[:] = [one for one in session.reported if one.ids[0] not in gone]
-    for id in gone:
-        session.created.pop(id, None)
+    session.reported = [one for one in session.reported if one.ids[0] not in gone]
+    session.changed = _without(session.changed, gone)
+    session.reasons = _without(session.reasons, gone)
+    session.created = _without(session.created, gone)
+    session.penalized = {id for id in session.penalized if id not in gone}
+
+
+def _without(mapping: dict[int, T], gone: set[int]) -> dict[int, T]:
+    return {id: value for id, value in mapping.items() if id not in gone}
 
 
 def _plan_deferred(session: Session, plan: Plan) -> None:
     for id, (queue, run, reason) in session.deferred.items():
+        run.index = plan.place(queue, run.flowfiles)
         plan.deferred.append((queue, run))
         plan.record.deferred.append(
             Deferred(queue.id, encode_ids([id]), run.due, run.retries, reason)

@@ -94,30 +94,38 @@ class Component:
         self.cautious = 0
         """Flowfiles still to be offered one by one, after a batch failed."""
 
-    @property
-    def tasks(self) -> int:
-        """How many triggers may run at once."""
-        return 1 if self.declaration.serial else self.schedule.concurrent_tasks
-
-    @property
-    def waits_for_durable(self) -> bool:
+        # Derived, see `derive`.
+        self.has_outer_input = False
+        self.blocking: list[Queue] = []
+        """Outgoing queues that hold the component up when they are full."""
+        self.waits_for_durable = True
         """Offered a flowfile only when the record that put it there is durable."""
-        return self.effects is Effects.WRITES_OUTSIDE
+        self.tasks = 1
+        """How many triggers may run at once."""
+        self.is_timed = False
+        self.is_source = False
+        """Triggered by its schedule, whether or not something waits in its inputs."""
+        self.expires = False
+        """Some of what comes in can be too old."""
 
-    @property
-    def is_source(self) -> bool:
-        """Runs by its schedule, not by what lies in its queues."""
-        return not self.has_outer_input or self.declaration.trigger_when_empty
-
-    @property
-    def has_outer_input(self) -> bool:
-        """Has a queue that something else fills (self-loops do not count)."""
-        return any(queue.source is not self for queue in self.inputs)
+    def derive(self) -> None:
+        """Work out what the scheduler asks all the time, after wiring or settings changed."""
+        self.has_outer_input = any(queue.source is not self for queue in self.inputs)
+        declaration = self.declaration
+        self.is_source = declaration.trigger_when_empty or (
+            declaration.input is not Input.REQUIRED and not self.has_outer_input
+        )
+        self.blocking = [queue for queue in self.outputs if queue.destination is not self]
+        self.waits_for_durable = self.effects is Effects.WRITES_OUTSIDE
+        self.tasks = 1 if self.declaration.serial else self.schedule.concurrent_tasks
+        self.expires = any(queue.model.expiration_seconds for queue in self.inputs)
+        self.is_timed = self.schedule.strategy == "cron" or self.schedule.period != "0 sec"
 
     def is_blocked(self) -> bool:
         """Tell whether an outgoing queue holds back pressure; a self-loop never does."""
-        for queue in self.outputs:
-            if queue.is_full and queue.destination is not self:
+        for queue in self.blocking:
+            model = queue.model
+            if (0 < model.max_count <= queue.count) or (0 < model.max_bytes <= queue.size):
                 return True
         return False
 

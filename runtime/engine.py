@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from runtime import commit as commits
@@ -20,12 +22,14 @@ from runtime.commit import Commit, Deferred, Reason, encode_ids
 from runtime.commit_plan import Delivery, Plan, plan_commit, settle_retries
 from runtime.component import Component
 from runtime.content import ContentStore
+from runtime.creation import NO_MAPPING, SessionError
 from runtime.disk import File
 from runtime.flowfile import FlowFile, Identity
 from runtime.keyed_state import KeyedState
-from runtime.log import Log
+from runtime.log import Log, LogFailedError
+from runtime.plain_commit import commit_plain, is_plain
 from runtime.queue import Queue, Run
-from runtime.session import Session, SessionError
+from runtime.session import Session
 
 
 class Scheduling(Protocol):
@@ -84,11 +88,11 @@ class Engine:
         self.hops = 0
         self.wiring = 0
         """Grows with every change of who is connected to whom."""
-        self.unapplied = 0
+        self.unapplied: deque[tuple[int, Session, Plan, float]] = deque()
         """Commits in the log whose effects are not visible yet (only with `effects_wait`)."""
         self.applied = threading.Condition(self.lock)
-        self.holding = False
-        """A checkpoint waits for `unapplied` to become 0: new commits wait for it."""
+        self.holding = 0
+        """How many wait for `unapplied` to become empty: new commits wait for them."""
         self.effects_wait = False
         """`fsync = always`: a commit becomes visible only when it is durable."""
 
@@ -105,7 +109,7 @@ class Engine:
         """Forget a session that is committed or rolled back."""
         with self.lock:
             self.sessions.discard(session)
-        session.close()
+        session.release()
 
     def take(self, session: Session, limit: int) -> list[FlowFile]:
         """Take for a session from its component's inputs, beginning with the next in turn."""
@@ -132,31 +136,39 @@ class Engine:
                     limit -= sum([len(run.flowfiles) for run in runs])
                     if not limit:
                         break
-        return self._unexpired(session, flowfiles)
+        if component.expires:
+            return self._unexpired(session, flowfiles)
+        return flowfiles
 
     def _unexpired(self, session: Session, flowfiles: list[FlowFile]) -> list[FlowFile]:
-        ages = [queue.model.expiration_seconds for queue, _ in session.taken]
-        if not any(ages):
-            return flowfiles
-        expired = set()
+        """Set apart what has expired of those just taken; earlier ones are the trigger's by now."""
+        fresh = {flowfile.id for flowfile in flowfiles}
+        gone: list[FlowFile] = []
         now = int(self.clock.wall() * 1000)
         for queue, runs in session.taken:
             if age := queue.model.expiration_seconds:
                 oldest = now - age * 1000
                 for run in runs:
-                    gone = [one for one in run.flowfiles if one.entered < oldest]
-                    session.expired += [one for one in gone if one not in session.expired]
-                    expired.update(one.id for one in gone)
+                    gone += [one for one in run.flowfiles if one.entered < oldest]
+        expired = {one.id for one in gone} & fresh
+        if expired:
+            session.special = True
+            session.expired = [*session.expired, *(one for one in gone if one.id in expired)]
         return [one for one in flowfiles if one.id not in expired]
 
-    def resume(self, session: Session, flowfile: FlowFile) -> bool:
-        """Move a held flowfile into a session; False when it is not held."""
+    def resume(self, session: Session, flowfiles: Sequence[FlowFile]) -> FlowFile | None:
+        """Move held flowfiles into a session; return one that is not held, if any: then none."""
+        held = session.component.held
         with self.lock:
-            entry = session.component.held.pop(flowfile.id, None)
-            if entry is None:
-                return False
-            session.resumed[flowfile.id] = entry
-            return True
+            if session.fenced:
+                raise TerminatedError(f"{session.component.path} was terminated")
+            for flowfile in flowfiles:
+                if flowfile.id not in held:
+                    return flowfile
+            moved = {flowfile.id: held.pop(flowfile.id) for flowfile in flowfiles}
+            session.special = True
+            session.resumed = {**session.resumed, **moved}
+        return None
 
     # Commit
 
@@ -171,13 +183,20 @@ class Engine:
         """
         if session.open:
             raise SessionError(self._unaccounted(session))
-        now = self.clock.wall()
+        session.ended = now = self.clock.wall()
         if session.component.retry.relationships:
             settle_retries(session, now)
         dirty = session.writer.flush() if session.writer is not None else ()
         sequence: int | None = -1
+        plain = is_plain(self, session)
         while sequence == -1:
-            sequence = self._try_commit(session, dirty, now)
+            if plain and not session.fenced:
+                sequence = commit_plain(self, session, dirty, now)
+                plain = sequence != -1
+            else:
+                sequence = self._try_commit(session, dirty, now)
+        if session.writer is not None:
+            session.writer.settle()
         for callback in session.callbacks:
             self.log.when_durable(sequence or self.sequence, callback)
         return sequence
@@ -205,6 +224,8 @@ class Engine:
         if not empty:
             self.log.wait_for_room()
         with self.lock:
+            if self.effects_wait:
+                self.applied.wait_for(lambda: not self.holding)
             if session.fenced:
                 raise TerminatedError(f"{session.component.path} was terminated")
             if self.wiring != wiring:
@@ -213,10 +234,6 @@ class Engine:
                 session.taken, session.resumed = [], {}
                 self._restore(session, plan)
                 return None
-            if self.effects_wait:
-                self.applied.wait_for(lambda: not self.holding)
-                if self.wiring != wiring:
-                    return -1
             sequence = self.log.append(
                 data, dirty=dirty, urgent=urgent, flowfiles=plan.moved or plan.taken_count
             )
@@ -224,46 +241,69 @@ class Engine:
             if plan.added:
                 # Under the lock, so that nobody can end a reference before it is counted.
                 self.content.references.add(plan.added)
+            # From here on nothing is in the session's hands: a checkpoint or a termination may
+            # come right after.
+            session.committed = sequence
+            session.taken = []
+            session.resumed = {}
             if self.effects_wait:
-                self.unapplied += 1
+                self.unapplied.append((sequence, session, plan, now))
             else:
                 self._apply(session, plan, sequence, now)
         if self.effects_wait:
             self.log.wait_durable(sequence)
-            with self.lock:
-                self.unapplied -= 1
-                self._apply(session, plan, sequence, now)
-                if not self.unapplied:
-                    self.applied.notify_all()
+            self._apply_durable()
         if plan.ended:
             self.content.references.end(plan.ended, sequence)
         return sequence
 
+    def _apply_durable(self) -> None:
+        """Make visible what is durable, in the order of the log, whoever committed it."""
+        with self.lock:
+            durable = self.log.durable
+            unapplied = self.unapplied
+            while unapplied and unapplied[0][0] <= durable:
+                sequence, session, plan, now = unapplied.popleft()
+                self._apply(session, plan, sequence, now)
+            if not unapplied:
+                self.applied.notify_all()
+
+    @contextmanager
+    def settled(self) -> Iterator[None]:
+        """Hold the lock while every record in the log is visible inside as well."""
+        with self.lock:
+            self.holding += 1
+            try:
+                self.applied.wait_for(lambda: not self.unapplied)
+                yield
+            finally:
+                self.holding -= 1
+                self.applied.notify_all()
+
     def _apply(self, session: Session, plan: Plan, sequence: int, now: float) -> None:
-        # From here on nothing is in the session's hands: a checkpoint may come right after.
-        session.taken = []
-        session.resumed = {}
-        component = session.component
         monotonic = self.clock.monotonic()
         self._settle(plan)
         for delivery in plan.deliveries:
             self._deliver(delivery, sequence, now, monotonic)
         for queue, run in plan.deferred:
-            run.sequence, run.index = sequence, 0
+            run.sequence = sequence
             at = monotonic + run.due / 1000 - now
             queue.give_back_waiting(run, at)
             self.scheduling.wait_until(queue, at)
         self._restore(session, plan)
-        record = plan.record
-        if record.state is not None:
-            component.state = record.state
-        if record.keyed:
-            self.keyed.put(component.id, record.keyed, sequence)
-        if record.counters:
-            for name, delta in record.counters.items():
-                self.counters[name] = self.counters.get(name, 0) + delta
-                component.counters[name] = component.counters.get(name, 0) + delta
+        self.keep_state(session, sequence)
         self._count(session, plan, monotonic)
+
+    def keep_state(self, session: Session, sequence: int) -> None:
+        """Make a session's state and counters visible; the lock is held."""
+        component = session.component
+        if session.new_state is not None:
+            component.state = session.new_state
+        if session.keyed:
+            self.keyed.put(component.id, session.keyed, sequence)
+        for name, delta in (session.counters or NO_MAPPING).items():
+            self.counters[name] = self.counters.get(name, 0) + delta
+            component.counters[name] = component.counters.get(name, 0) + delta
 
     def _settle(self, plan: Plan) -> None:
         for queue, count, size in plan.settled:
@@ -274,7 +314,7 @@ class Engine:
 
     def _deliver(self, delivery: Delivery, sequence: int, now: float, monotonic: float) -> None:
         queue = delivery.queue
-        run = Run(sequence, delivery.flowfiles, delivery.size)
+        run = Run(sequence, delivery.flowfiles, delivery.size, index=delivery.index)
         if delivery.due:
             run.due, run.since = delivery.due, int(now * 1e6) // 1000
             at = monotonic + delivery.due / 1000 - now
@@ -328,15 +368,13 @@ class Engine:
 
     def rollback(self, session: Session, penalize: bool, reason: Reason | None) -> None:
         """Return everything that a session took; with `penalize` it waits, and the log says so."""
-        component = session.component
         with self.lock:
             if session.fenced:
                 return
-            taken, resumed = session.taken, list(session.resumed.values())
-            if not penalize or not (taken or resumed):
+            if not penalize or not (session.taken or session.resumed):
                 self.give_back(session)
                 return
-        self._penalize(session, taken, resumed, reason)
+        self._penalize(session, reason)
 
     def give_back(self, session: Session) -> None:
         """Return what a session took to its places; whoever calls holds the lock."""
@@ -348,33 +386,39 @@ class Engine:
         session.resumed = {}
         self.scheduling.consider(session.component)
 
-    def _penalize(
-        self,
-        session: Session,
-        taken: list[tuple[Queue, list[Run]]],
-        resumed: list[tuple[Queue, Run]],
-        reason: Reason | None,
-    ) -> None:
+    def _penalize(self, session: Session, reason: Reason | None) -> None:
         component = session.component
         now = self.clock.wall()
         due = int((now + component.penalty_seconds) * 1000)
-        waits = [(queue, run) for queue, runs in taken for run in runs] + resumed
         record = Commit(int(now * 1e6), component.id, self.revision, component.settings_hash)
-        for queue, run in waits:
-            run.due, run.since = due, record.time // 1000
+        for queue, run in _taken_by(session):
             ids = encode_ids([flowfile.id for flowfile in run.flowfiles])
             record.deferred.append(Deferred(queue.id, ids, due, run.retries, reason))
         data = commits.encode(record)
-        self.log.wait_for_room()
-        with self.lock:
-            self.sequence = sequence = self.log.append(data)
-            at = self.clock.monotonic() + component.penalty_seconds
-            for queue, run in waits:
-                run.sequence, run.index = sequence, 0
-                queue.give_back_waiting(run, at)
-                self.scheduling.wait_until(queue, at)
-            session.taken = []
-            session.resumed = {}
+        try:
+            self.log.wait_for_room()
+            with self.lock:
+                if session.fenced:
+                    return
+                self.sequence = sequence = self.log.append(data)
+                self._wait_in_queues(session, sequence, due, record.time // 1000)
+        except LogFailedError:
+            # The node ends here; until it has, nothing may be missing from the queues.
+            with self.lock:
+                self.give_back(session)
+            raise
+
+    def _wait_in_queues(self, session: Session, sequence: int, due: int, since: int) -> None:
+        at = self.clock.monotonic() + session.component.penalty_seconds
+        indexes: dict[int, int] = {}
+        for queue, run in _taken_by(session):
+            index = indexes.get(queue.id, 0)
+            indexes[queue.id] = index + len(run.flowfiles)
+            run.sequence, run.index, run.due, run.since = sequence, index, due, since
+            queue.give_back_waiting(run, at)
+            self.scheduling.wait_until(queue, at)
+        session.taken = []
+        session.resumed = {}
 
     def return_held(self, component: Component) -> bool:
         """Return held flowfiles to their places; tell whether there were any."""
@@ -411,6 +455,11 @@ class Engine:
     def keyed_state(self, component: int, key: str) -> bytes | None:
         """Read one key of a component's keyed state."""
         return self.keyed.read(component, key)
+
+
+def _taken_by(session: Session) -> list[tuple[Queue, Run]]:
+    taken = [(queue, run) for queue, runs in session.taken for run in runs]
+    return taken + list(session.resumed.values())
 
 
 def _is_awaited(plan: Plan) -> bool:

@@ -31,9 +31,9 @@ from runtime.model import (
     Schedule,
     ServiceModel,
 )
-from runtime.parameters import effective, inheritance_cycles, property_texts
+from runtime.parameters import effective, inheritance_cycles, property_texts, substitute
 from runtime.processor import ControllerService, Input, Processor
-from runtime.properties import Scope, details, is_service, validate
+from runtime.properties import Scope, canonical, details, is_service, validate
 from runtime.registry import Registry
 from runtime.secrets import ABSENT, is_encrypted
 from runtime.units import parse_duration
@@ -75,12 +75,9 @@ def cron_problem(line: str) -> str | None:
     if len(fields) != 6:
         return f"has {len(fields)} fields; it must have six, seconds first: '0 */5 * * * *'"
     try:
-        moments = CronSim(line.replace("?", "*"), datetime(2024, 1, 1))
-        next(moments)
+        CronSim(line.replace("?", "*"), datetime(2024, 1, 1))
     except CronSimError as error:
         return f"does not parse ({str(error).lower()}); an example is '0 */5 * * * *'"
-    except StopIteration:
-        return "names no moment within fifty years"
     return None
 
 
@@ -191,11 +188,21 @@ class _Checker:
             self._check_relationships(one, declared, properties, group)
         arrives = one.id in group.incoming
         if declared.input is Input.FORBIDDEN and arrives:
-            self._note(one, group, "LV-020", "takes no flowfiles, and a connection leads to it",
-                       "Lead the connection elsewhere.")  # fmt: skip
+            self._note(
+                one,
+                group,
+                "LV-020",
+                "takes no flowfiles, and a connection leads to it",
+                remedy="Lead the connection elsewhere.",
+            )
         if declared.input is Input.REQUIRED and not arrives:
-            self._note(one, group, "LV-021", "needs flowfiles, and no connection leads to it",
-                       "Name it as a target in another component's `to`.")  # fmt: skip
+            self._note(
+                one,
+                group,
+                "LV-021",
+                "needs flowfiles, and no connection leads to it",
+                remedy="Name it as a target in another component's `to`.",
+            )
 
     def _check_service(self, one: ServiceModel, group: _Group) -> None:
         if (one.id, "type") in self._positions.broken:
@@ -212,8 +219,14 @@ class _Checker:
         guess = self._registry.closest(one.type)
         guess = guess if guess in set(known) else None
         remedy = f"Did you mean '{guess}'?" if guess else "`levada processors` lists all."
-        self._note(one, group, "LV-016", f"the {kind} type '{one.type}' is not known here",
-                   remedy, "type")  # fmt: skip
+        self._note(
+            one,
+            group,
+            "LV-016",
+            f"the {kind} type '{one.type}' is not known here",
+            remedy=remedy,
+            parts=("type",),
+        )
 
     def _check_properties(
         self,
@@ -221,19 +234,31 @@ class _Checker:
         declared: type[Processor] | type[ControllerService],
         group: _Group,
     ) -> Any:
-        resolved = property_texts(declared.Properties, one.properties, group.parameters)
+        raw = canonical(declared.Properties, one.properties)
+        resolved = property_texts(declared.Properties, raw, group.parameters)
         told = {name for name, *_ in resolved.problems}
         for name, code, message, remedy in resolved.problems:
             part = f"property {name}"
-            self._note(one, group, code, f"property '{name}' {message}", remedy, part)
-        told |= self._check_secrets(one, declared, group)
+            self._note(
+                one, group, code, f"property '{name}' {message}", remedy=remedy, parts=(part,)
+            )
+        told |= self._check_secrets(one, declared, group, raw)
         environment = Environment(identity=Identity(0), parameters=resolved.parameters)
         outcome = validate(declared.Properties, resolved.texts, Scope(environment))
         for problem in outcome.problems:
             part = f"property {problem.property}"
             if problem.property not in told and (one.id, part) not in self._positions.broken:
-                self._note(one, group, "LV-019", str(problem), "", part, "properties")
-        self._check_services(one, declared, resolved.texts, group)
+                self._note(
+                    one,
+                    group,
+                    "LV-019",
+                    str(problem),
+                    parts=(part, "properties"),
+                )
+        texts = {
+            name: substitute(text, resolved.parameters) for name, text in resolved.texts.items()
+        }
+        self._check_services(one, declared, texts, group)
         return outcome.properties
 
     def _check_secrets(
@@ -241,25 +266,36 @@ class _Checker:
         one: ProcessorModel | ServiceModel,
         declared: type[Processor] | type[ControllerService],
         group: _Group,
+        raw: dict[str, str],
     ) -> set[str]:
         told = set()
         for field_name, info in declared.Properties.model_fields.items():
             name = info.alias or field_name
-            text = one.properties.get(name)
+            text = raw.get(name)
             part = f"property {name}"
             if text == ABSENT:
                 told.add(name)
-                self._note(one, group, "LV-027", f"property '{name}' is a secret whose value is"
-                           " not in this home", "Set it on the canvas.", part)  # fmt: skip
+                self._note(
+                    one,
+                    group,
+                    "LV-027",
+                    f"property '{name}' is a secret whose value is not in this home",
+                    remedy="Set it on the canvas.",
+                    parts=(part,),
+                )
             elif text and details(info).get("sensitive") and is_secret(text, True):
                 if is_encrypted(text):
                     continue
                 told.add(name)
                 self._note(
-                    one, group, "LV-014", f"property '{name}' is a secret in plain text",
-                    f'Write `{name}: "#{{name}}"` with a sensitive parameter and give its'
-                    " value with --param, or set it on the canvas.", part,
-                )  # fmt: skip
+                    one,
+                    group,
+                    "LV-014",
+                    f"property '{name}' is a secret in plain text",
+                    remedy=f'Write `{name}: "#{{name}}"` with a sensitive parameter and give its'
+                    " value with --param, or set it on the canvas.",
+                    parts=(part,),
+                )
         return told
 
     def _check_services(
@@ -277,7 +313,9 @@ class _Checker:
                 )
                 if message:
                     text = f"property '{name}' names {message}"
-                    self._note(one, group, "LV-025", text, remedy, f"property {name}")
+                    self._note(
+                        one, group, "LV-025", text, remedy=remedy, parts=(f"property {name}",)
+                    )
 
     def _service_problem(self, name: str, wanted: str, group: _Group) -> tuple[str, str]:
         service = group.services.get(name)
@@ -305,40 +343,60 @@ class _Checker:
             return
         message = _schedule_problem(schedule)
         if message and (one.id, "schedule") not in self._positions.broken:
-            self._note(one, group, "LV-022", message, "", "schedule")
+            self._note(one, group, "LV-022", message, parts=("schedule",))
         if declared.serial and schedule.concurrent_tasks > 1:
             self._note(
-                one, group, "LV-022",
+                one,
+                group,
+                "LV-022",
                 f"tasks is {schedule.concurrent_tasks}; this type runs one at a time",
-                "Remove `tasks`.", "tasks",
-            )  # fmt: skip
+                remedy="Remove `tasks`.",
+                parts=("tasks",),
+            )
 
     def _check_relationships(
         self, one: ProcessorModel, declared: type[Processor], properties: Any, group: _Group
     ) -> None:
-        known = {each.name: each for each in declared.relationships(properties)}
+        try:
+            known = {each.name: each for each in declared.relationships(properties)}
+        except Exception as error:  # the processor's author is somebody else: name it and go on
+            message = f"cannot tell its relationships: {type(error).__name__}: {error}"
+            remedy = "It is a mistake in the processor's code."
+            self._note(one, group, "LV-019", message, remedy=remedy, parts=("type",))
+            return
         used = group.outgoing.get(one.id, set()) | set(one.ended)
         broken = self._positions.broken
         for name in sorted(used - known.keys()):
             if name and (one.id, f"relationship {name}") not in broken:
                 remedy = choices(name, known, intro="It has")
                 parts = (f"relationship {name}", "to")
-                self._note(one, group, "LV-017", f"has no relationship '{name}'", remedy, *parts)
+                self._note(
+                    one,
+                    group,
+                    "LV-017",
+                    f"has no relationship '{name}'",
+                    remedy=remedy,
+                    parts=parts,
+                )
         for name in one.retry.relationships:
             if name not in known:
                 message = f"retries '{name}', which is no relationship of it"
                 remedy = choices(name, known, intro="It has")
-                self._note(one, group, "LV-017", message, remedy, "retry")
+                self._note(one, group, "LV-017", message, remedy=remedy, parts=("retry",))
         if (one.id, "to") in broken:
             return
         for name, each in known.items():
             is_told = (one.id, f"relationship {name}") in broken
             if name not in used and not each.ended and not is_told:
                 self._note(
-                    one, group, "LV-018", f"its relationship '{name}' leads nowhere",
-                    f"Give it a target in `to`; `{name}: end` drops its flowfiles,"
-                    f" `{name}: hold` keeps them.", "to",
-                )  # fmt: skip
+                    one,
+                    group,
+                    "LV-018",
+                    f"its relationship '{name}' leads nowhere",
+                    remedy=f"Give it a target in `to`; `{name}: end` drops its flowfiles,"
+                    f" `{name}: hold` keeps them.",
+                    parts=("to",),
+                )
 
     def _check_port(self, port: PortModel, group: _Group) -> None:
         if port.kind == "input" and port.id not in group.outgoing:
@@ -357,8 +415,9 @@ class _Checker:
         group: _Group,
         code: str,
         message: str,
-        remedy: str,
-        *parts: str,
+        *,
+        remedy: str = "",
+        parts: tuple[str, ...] = (),
     ) -> None:
         line = self._positions.line(one.id, *parts)
         self.problems.add(code, message, remedy, line=line, at=_at(group, one))

@@ -65,7 +65,7 @@ class Fold:
                 if moving.pop(id, None) is None:
                     raise self._contradiction(id, "ends", "is not there")
         for deferred in commit.deferred:
-            self._defer(deferred, commit)
+            self._defer(deferred, commit, placed)
         if moving:
             raise self._contradiction(next(iter(moving)), "takes", "goes nowhere")
         for claim in new_claims(commit):
@@ -160,18 +160,18 @@ class Fold:
                     for id, one in zip(decode_ids(target.clones), originals, strict=True)
                 ]
             queue = self.queues.setdefault(target.connection, {})
-            # Flowfiles that must wait are a run of their own; see Engine._deliver.
-            start = 0 if routed.due else placed.get(target.connection, 0)
+            start = placed.get(target.connection, 0)
             for index, flowfile in enumerate(members, start):
                 queue[flowfile.id] = Entry(
                     flowfile, self.sequence, index, 0, routed.due, since if routed.due else 0
                 )
-            if not routed.due:
-                placed[target.connection] = start + len(members)
+            placed[target.connection] = start + len(members)
 
-    def _defer(self, deferred: Deferred, commit: Commit) -> None:
+    def _defer(self, deferred: Deferred, commit: Commit, placed: dict[int, int]) -> None:
         queue = self.queues.get(deferred.connection, {})
-        for index, id in enumerate(decode_ids(deferred.ids)):
+        start = placed.get(deferred.connection, 0)
+        placed[deferred.connection] = start + deferred.ids[1]
+        for index, id in enumerate(decode_ids(deferred.ids), start):
             entry = queue.pop(id, None)
             if entry is None:
                 raise self._contradiction(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from runtime.checkpoint import Head, Place, publish, sequences, write_checkpoint
@@ -85,7 +84,7 @@ class Maintenance:
         engine = node.engine
         node.log.sync()
         end = node.log.end()
-        with self._settled():
+        with engine.settled():
             sequence = engine.sequence
             queues = self._gather()
             states = {one.id: one.state for one in engine.components.values() if one.state}
@@ -114,21 +113,6 @@ class Maintenance:
         self._checkpointed = sequence
         self._checkpointed_at = node.clock.monotonic()
         return sequence
-
-    @contextmanager
-    def _settled(self) -> Iterator[None]:
-        """Hold the engine's lock while every record in the log is visible inside as well."""
-        engine = self._node.engine
-        engine.holding = True
-        try:
-            with engine.lock:
-                while engine.unapplied:
-                    engine.applied.wait()
-                yield
-        finally:
-            engine.holding = False
-            with engine.lock:
-                engine.applied.notify_all()
 
     def _gather(self) -> dict[int, list[Run]]:
         """Copy the references to all runs; what sessions hold counts as in its queue."""

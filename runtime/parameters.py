@@ -12,9 +12,9 @@ property refers to no other kind.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -29,6 +29,10 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_. -]+")
 
 class ParameterError(ValueError):
     """A parameter, or a value given for one, cannot be used."""
+
+
+class UnknownParameterError(ParameterError, LookupError):
+    """A text refers to a parameter that has no value here."""
 
 
 def references(text: str) -> list[str]:
@@ -47,7 +51,8 @@ def substitute(text: str, values: Mapping[str, str]) -> str:
     """Replace references by values and undouble `##{`, in a text that is no expression.
 
     Raises:
-        ParameterError: a parameter has no value here.
+        UnknownParameterError: a parameter has no value here; the message goes on from the
+            text's subject: `refers to the parameter 'x', which ...`.
     """
     if "#" not in text:
         return text
@@ -58,7 +63,10 @@ def substitute(text: str, values: Mapping[str, str]) -> str:
             return "#" * hashes + match[0].lstrip("#")
         name = _name(match)
         if name not in values:
-            raise ParameterError(f"the parameter '{name}' {_missing(name, values)}")
+            remedy = choices(name, sorted(values), intro="There are")
+            raise UnknownParameterError(
+                f"refers to the parameter '{name}', which does not exist. {remedy}"
+            )
         return "#" * hashes + values[name]
 
     return _REFERENCE.sub(value, text)
@@ -68,8 +76,9 @@ def _name(match: re.Match[str]) -> str:
     return str(match[2] or match[3].strip())
 
 
-def _missing(name: str, known: Iterable[str]) -> str:
-    return f"does not exist. {choices(name, sorted(known), intro='Its context has')}"
+def escape(text: str) -> str:
+    """Return what `substitute` turns into this text: for values that refer to nothing."""
+    return _REFERENCE.sub(lambda match: "#" * len(match[1]) + match[0], text)
 
 
 # Contexts
@@ -132,10 +141,10 @@ def _path_back(
 
 @dataclass
 class PropertyTexts:
-    """A component's property texts with parameters resolved.
+    """A component's property texts, ready for `properties.validate`.
 
-    `parameters` are for expressions, which resolve their own references. `problems` are
-    (property, code, message, remedy).
+    `parameters` are those that texts and expressions may refer to; secrets stand in `texts`
+    already. A text with a problem is left out; `problems` are (property, code, message, remedy).
     """
 
     texts: dict[str, str] = field(default_factory=dict)
@@ -150,7 +159,7 @@ def property_texts(
     *,
     decrypt: Callable[[str], str] | None = None,
 ) -> PropertyTexts:
-    """Resolve the parameters in a component's properties.
+    """Check a component's references to parameters, and open its secrets.
 
     Args:
         declaration: the component's `Properties` class.
@@ -166,22 +175,17 @@ def property_texts(
         for name, one in parameters.items()
         if one.value is not None and not one.sensitive
     }
-    fields = _fields(declaration)
+    sensitive_names = _sensitive_names(declaration)
     for name, text in raw.items():
-        known = fields.get(name)
-        sensitive = known is not None and known.sensitive
-        expression = known.expression if known else _dynamic_takes_expression(declaration)
-        if is_encrypted(text):
-            result.texts[name] = opened(text)
-            continue
-        problem = _reference_problem(text, parameters, sensitive)
+        sensitive = name in sensitive_names
+        problem = None if is_encrypted(text) else _reference_problem(text, parameters, sensitive)
         if problem:
             result.problems.append((name, *problem))
-        elif sensitive and references(text):
-            stored = parameters[references(text)[0]].value or ""
-            result.texts[name] = opened(stored) if is_encrypted(stored) else stored
-        else:
-            result.texts[name] = text if expression else substitute(text, result.parameters)
+            continue
+        if sensitive and references(text):
+            text = parameters[references(text)[0]].value or ""
+        # A secret may look like a reference; it is none.
+        result.texts[name] = escape(opened(text)) if is_encrypted(text) else text
     return result
 
 
@@ -220,36 +224,13 @@ def _mismatch(name: str, sensitive: bool) -> tuple[str, str]:
     )
 
 
-@dataclass(frozen=True)
-class _Field:
-    sensitive: bool
-    expression: bool
-
-
-def _fields(declaration: Any) -> dict[str, _Field]:
-    found = {}
+def _sensitive_names(declaration: Any) -> set[str]:
+    names: set[str] = set()
     for name, info in declaration.model_fields.items():
         extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-        one = _Field(bool(extra.get("sensitive")), _takes_expression(info.annotation))
-        for known in (info.alias or name, *extra.get("formerly", ())):
-            found[known] = one
-    return found
-
-
-def _takes_expression(annotation: Any) -> bool:
-    from runtime.expression import Condition, Expression
-
-    return annotation in (Expression, Condition) or any(
-        _takes_expression(one) for one in get_args(annotation)
-    )
-
-
-def _dynamic_takes_expression(declaration: Any) -> bool:
-    for cls in declaration.__mro__:
-        metadata = vars(cls).get("__pydantic_generic_metadata__") or {}
-        if any(_takes_expression(one) for one in metadata.get("args", ())):
-            return True
-    return False
+        if extra.get("sensitive"):
+            names.update((info.alias or name, *extra.get("formerly", ())))
+    return names
 
 
 # Values given at the start
@@ -322,7 +303,7 @@ def with_overrides(
     Raises:
         ParameterError: no context has the parameter.
     """
-    known = {name for context in model.parameter_contexts for name in context.parameters}
+    known = {name: "" for context in model.parameter_contexts for name in context.parameters}
     for name in overrides:
         if name not in known:
             remedy = choices(name, known, intro="The flow has")

@@ -8,7 +8,7 @@ with `${` is an expression whose text is compared the same way. Several apply in
 from collections.abc import Callable
 from typing import Any
 
-from runtime.expression import Environment, compile_expression
+from runtime.expression import Environment, ExpressionError, compile_expression
 from runtime.flowfile import FlowFile
 from runtime.queue import PriorityKey
 
@@ -20,6 +20,7 @@ _SIMPLE: dict[str, Callable[[FlowFile, int, int], Any]] = {
 }
 
 NAMES = tuple(_SIMPLE)
+_LAST = (2, 0, "")
 
 
 def priority_key(prioritizers: tuple[str, ...], environment: Environment) -> PriorityKey:
@@ -45,12 +46,19 @@ def _key(prioritizer: str, environment: Environment) -> PriorityKey:
             "such as '${priority}'"
         )
     expression = compile_expression(prioritizer, environment)
-    return lambda flowfile, sequence, index: _rank(expression.evaluate(flowfile))
+
+    def key(flowfile: FlowFile, sequence: int, index: int) -> Any:
+        try:
+            return _rank(expression.evaluate(flowfile))
+        except ExpressionError:
+            return _LAST  # This runs where a flowfile must not get stuck.
+
+    return key
 
 
 def _rank(text: str | None) -> tuple[int, int, str]:
     if not text:
-        return (2, 0, "")
+        return _LAST
     try:
         return (0, int(text), "")
     except ValueError:

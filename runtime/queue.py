@@ -171,9 +171,9 @@ class Queue:
         """Return a taken run that must wait until `at`."""
         heapq.heappush(self._waiting, (at, next(self._ticket), run))
 
-    def next_due(self) -> float | None:
-        """Return when the first waiting run is due."""
-        return self._waiting[0][0] if self._waiting else None
+    def due_times(self) -> list[float]:
+        """Return when the waiting runs are due."""
+        return [at for at, _, _ in self._waiting]
 
     def admit_due(self, now: float) -> bool:
         """Let runs whose time has come re-enter; tell whether any did."""
@@ -236,7 +236,8 @@ class PrioritizedQueue(Queue):
     def __init__(self, model: ConnectionModel, key: PriorityKey) -> None:
         super().__init__(model)
         self._key = key
-        self._heap: list[tuple[Any, int, int, FlowFile, int]] = []
+        # The id decides last, because flowfiles themselves have no order.
+        self._heap: list[tuple[Any, int, int, int, FlowFile, int]] = []
 
     def is_ready(self, durable: int | None) -> bool:
         self._sort_in(durable)
@@ -246,7 +247,7 @@ class PrioritizedQueue(Queue):
         self._sort_in(durable)
         taken = []
         while self._heap and len(taken) < limit:
-            _, sequence, index, flowfile, retries = heapq.heappop(self._heap)
+            _, sequence, index, _, flowfile, retries = heapq.heappop(self._heap)
             taken.append(Run(sequence, [flowfile], flowfile.size, index=index, retries=retries))
         self.available -= len(taken)
         return taken
@@ -254,7 +255,7 @@ class PrioritizedQueue(Queue):
     def runs(self) -> list[Run]:
         ordered = [
             Run(sequence, [flowfile], flowfile.size, index=index, retries=retries)
-            for _, sequence, index, flowfile, retries in sorted(self._heap, key=lambda e: e[:3])
+            for _, sequence, index, _, flowfile, retries in sorted(self._heap)
         ]
         return ordered + super().runs()
 
@@ -269,7 +270,8 @@ class PrioritizedQueue(Queue):
             run = runs.popleft()
             for index, flowfile in enumerate(run.flowfiles, run.index):
                 key = self._key(flowfile, run.sequence, index)
-                heapq.heappush(self._heap, (key, run.sequence, index, flowfile, run.retries))
+                entry = (key, run.sequence, index, flowfile.id, flowfile, run.retries)
+                heapq.heappush(self._heap, entry)
 
 
 def _place(run: Run) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import heapq
 import threading
 from collections import deque
+from collections.abc import Callable
 from datetime import datetime
 from itertools import count
 from typing import TYPE_CHECKING, Final
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 # A source that finds nothing and does not say when to look again is asked at growing intervals.
 PAUSE_SECONDS_MIN: Final = 0.01
 PAUSE_SECONDS_MAX: Final = 1.0
+SLEEP_SECONDS_MAX: Final = 3600.0
+"""A condition cannot wait for a thousand years, as a schedule may ask."""
+_RUNNING: Final = Status.RUNNING
 
 
 class Scheduler:
@@ -53,6 +57,8 @@ class Scheduler:
         self.sources_stop = ""
         """Why sources do not run (the disk is nearly full); empty while they may."""
         self.triggers_stop = ""
+        self.on_ran_once: Callable[[Component], None] = lambda component: None
+        """Told, under the lock, of a component that ran once as it was asked and has to stop."""
         self._line: deque[Component] = deque()
         self._timers: list[tuple[float, int, Component | Queue]] = []
         self._tickets = count()
@@ -69,7 +75,7 @@ class Scheduler:
 
     def consider(self, component: Component) -> None:
         """Put the component in line if it is ready; the lock is held."""
-        if not component.is_queued and self._is_ready(component):
+        if not component.is_queued and self.is_ready(component):
             component.is_queued = True
             self._line.append(component)
             if self.idle and self.computing < self.limit:
@@ -124,7 +130,7 @@ class Scheduler:
         while self._line and self.computing < self.limit:
             component = self._line.popleft()
             component.is_queued = False
-            if not self._is_ready(component):
+            if not self.is_ready(component):
                 continue
             component.active += 1
             component.woken = False
@@ -135,10 +141,11 @@ class Scheduler:
         return None
 
     def seconds_to_timer(self) -> float | None:
-        """Return how long until the next timer; None when there is none."""
+        """Return how long to sleep at most for the next timer; None when there is none."""
         if not self._timers:
             return None
-        return max(0.0, self._timers[0][0] - self.engine.clock.monotonic())
+        left = self._timers[0][0] - self.engine.clock.monotonic()
+        return min(max(0.0, left), SLEEP_SECONDS_MAX)
 
     def finish(self, component: Component, session: Session, *, worked: bool) -> None:
         """A trigger ended: set its next time and consider it again."""
@@ -146,11 +153,13 @@ class Scheduler:
         component.active -= 1
         if component.run_once:
             component.run_once = False
-            component.status = Status.STOPPED
-        if component.status is not Status.RUNNING:
+            component.status = Status.STOPPING
+            self.on_ran_once(component)
+        if component.status is not _RUNNING:
             self.finished.notify_all()
             return
-        self._set_next_run(component, worked)
+        if component.is_timed or component.is_source:
+            self._set_next_run(component, worked)
         self.consider(component)
 
     def begin(self, component: Component) -> None:
@@ -169,27 +178,42 @@ class Scheduler:
 
     # Inside
 
-    def _is_ready(self, component: Component) -> bool:
-        if component.status is not Status.RUNNING or component.active >= component.tasks:
+    def is_ready(self, component: Component) -> bool:
+        """Tell whether the component may run now; the lock is held."""
+        if component.status is not _RUNNING or component.active >= component.tasks:
             return False
-        if self.triggers_stop:
+        if self.triggers_stop or (component.run_once and component.active):
             return False
         if component.yield_until or component.next_run:
             now = self.engine.clock.monotonic()
             if now < component.yield_until:
                 return False
-            if now < component.next_run and not component.woken:
+            if now < component.next_run and not (component.woken or self._ends_pause(component)):
                 return False
-        for queue in component.outputs:
-            if queue.is_full and queue.destination is not component:
+        # Written out, because this runs several times a trigger: Queue.is_full.
+        for queue in component.blocking:
+            model = queue.model
+            if (0 < model.max_count <= queue.count) or (0 < model.max_bytes <= queue.size):
                 return False
-        if not component.has_outer_input:
-            return not self.sources_stop
-        return self._has_input(component) or component.woken
+        if self._has_input(component):
+            return True
+        if component.is_source:
+            return component.has_outer_input or not self.sources_stop
+        return component.woken
+
+    def _ends_pause(self, component: Component) -> bool:
+        """Tell whether a source that found nothing need not wait on: something came in."""
+        return component.pause_seconds > 0 and self._has_input(component)
 
     def _has_input(self, component: Component) -> bool:
-        if not component.waits_for_durable:
-            return any(queue.is_ready(None) for queue in component.inputs)
+        if component.waits_for_durable:
+            return bool(component.inputs) and self._has_durable_input(component)
+        for queue in component.inputs:
+            if queue.is_ready(None):
+                return True
+        return False
+
+    def _has_durable_input(self, component: Component) -> bool:
         while True:
             durable = self.engine.log.durable
             if any(queue.is_ready(durable) for queue in component.inputs):
@@ -211,13 +235,12 @@ class Scheduler:
             component.next_run = now + (following - wall).total_seconds()
         elif period := self._period(schedule.period):
             component.next_run = now + period
-        elif component.has_outer_input:
-            return
         elif worked:
             component.pause_seconds = component.next_run = 0.0
             return
         elif component.exhausted or component.wake_at is not None:
             # It told when to look again, or that there is no need to.
+            component.pause_seconds = PAUSE_SECONDS_MAX
             component.next_run = float("inf")
             return
         else:
@@ -254,3 +277,11 @@ class Scheduler:
                 what.wake_at = None
                 what.woken = True
             self.consider(what)
+            if what.schedule.strategy == "cron":
+                self._skip_slot(what, now)
+
+    def _skip_slot(self, component: Component, now: float) -> None:
+        """Let a CRON slot pass in which there was nothing to do; the next one counts."""
+        runs = component.status is _RUNNING and (component.is_queued or component.active)
+        if component.status is _RUNNING and not runs and component.next_run <= now:
+            self._set_next_run(component, False)

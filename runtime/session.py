@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, BinaryIO, final
+from typing import TYPE_CHECKING, BinaryIO, Final, final
 
 from runtime.commit import EventType, Reason, Reported, encode_ids
+from runtime.creation import NO_MAPPING, NOTHING, Creation, SessionError
 from runtime.flowfile import Claim, FlowFile, with_attributes, with_claim
 from runtime.processor import Relationship
 
@@ -26,224 +27,89 @@ if TYPE_CHECKING:
     from runtime.queue import Queue, Run
 
 
-class SessionError(RuntimeError):
-    """A processor used its session in a way that would lose or double a flowfile."""
-
-
-class Family:
-    """Flowfiles created together: their event, parents and (in order) children."""
-
-    __slots__ = ("children", "details", "event", "parents", "transit_uri")
-
-    def __init__(
-        self, event: EventType, parents: list[int], transit_uri: str | None, details: str | None
-    ) -> None:
-        self.event = event
-        self.parents = parents
-        self.transit_uri = transit_uri
-        self.details = details
-        self.children: list[int] = []
+_USED: Final = (
+    "created", "families", "changed", "rewritten", "replaced", "dropped", "expired", "reasons",
+    "penalized", "returned", "deferred", "held", "resumed", "reported", "new_state", "keyed",
+    "counters", "callbacks", "bytes_read", "bytes_written", "special",
+)  # fmt: skip
 
 
 @final
-class Session:
+class Session(Creation):
     """See the module. `identity` turns flowfile ids into UUIDs."""
+
+    # What most sessions never touch: shared and unchangeable until its first use.
+    created = NO_MAPPING
+    families = NOTHING
+    changed: dict[int, dict[str, str | None]] = NO_MAPPING
+    rewritten: dict[int, Claim | None] = NO_MAPPING
+    replaced: list[Claim] = NOTHING
+    dropped: dict[str | None, list[FlowFile]] = NO_MAPPING
+    expired: list[FlowFile] = NOTHING
+    reasons: dict[int, Reason] = NO_MAPPING
+    penalized: set[int] = NOTHING
+    returned: dict[int, float] = NO_MAPPING
+    deferred: dict[int, tuple[Queue, Run, Reason | None]] = NO_MAPPING
+    held: list[FlowFile] = NOTHING
+    resumed: dict[int, tuple[Queue, Run]] = NO_MAPPING
+    reported: list[Reported] = NOTHING
+    new_state: dict[str, str] | None = None
+    keyed: dict[str, bytes | None] | None = None
+    counters: dict[str, int] | None = None
+    callbacks: list[Callable[[], None]] = NOTHING
+    bytes_read = 0
+    bytes_written = 0
+    special = False
+    """Needs the general way of committing; see `runtime.plain_commit`."""
+
+    writer: ContentWriter | None = None
+    fenced = False
+    """Terminated: nothing that it does may be committed."""
+    ended = 0.0
+    """Wall time of its newest commit."""
+    committed = 0
+    """The sequence of its newest record, 0 while there is none."""
+    detached = False
+    """Goes on after its worker went on: it belongs to a coroutine."""
 
     def __init__(self, engine: Engine, component: Component, limit: int) -> None:
         self.engine = engine
         self.component = component
         self.identity = engine.identity
         self.limit = limit
-        self.writer: ContentWriter | None = None
-        self.fenced = False
-        """Terminated: nothing that it does may be committed."""
-        self.detached = False
-        """Goes on after its worker went on: it belongs to a coroutine."""
-        self.begin()
+        self.started = engine.clock.wall()
+        self.open = {}
+        self.taken: list[tuple[Queue, list[Run]]] = []
+        self.routes: dict[str, list[FlowFile]] = {}
 
     def begin(self) -> None:
         """Start over with nothing taken."""
         if self.writer is not None:
             self.writer.settle()
+        used = self.__dict__
+        for name in _USED:
+            used.pop(name, None)
         self.started = self.engine.clock.wall()
-        self.open: dict[int, FlowFile] = {}
-        self.taken: list[tuple[Queue, list[Run]]] = []
-        self.created: dict[int, FlowFile] = {}
-        self.families: list[Family] = []
-        self.changed: dict[int, dict[str, str | None]] = {}
-        self.rewritten: dict[int, Claim | None] = {}
-        self.replaced: list[Claim] = []
-        self.routes: dict[str, list[FlowFile]] = {}
-        self.dropped: dict[str | None, list[FlowFile]] = {}
-        self.expired: list[FlowFile] = []
-        self.reasons: dict[int, Reason] = {}
-        self.penalized: set[int] = set()
-        self.returned: dict[int, float] = {}
-        self.deferred: dict[int, tuple[Queue, Run, Reason | None]] = {}
-        self.held: list[FlowFile] = []
-        self.resumed: dict[int, tuple[Queue, Run]] = {}
-        self.reported: list[Reported] = []
-        self.new_state: dict[str, str] | None = None
-        self.keyed: dict[str, bytes | None] | None = None
-        self.counters: dict[str, int] | None = None
-        self.callbacks: list[Callable[[], None]] = []
-        self.bytes_read = 0
-        self.bytes_written = 0
+        self.open = {}
+        self.taken = []
+        self.routes = {}
 
-    # Taking and creating
+    # Taking
 
     def take(self, count: int | None = None) -> list[FlowFile]:
         """Take up to `count` flowfiles (default: the component's batch size) from the inputs.
 
         Empty when nothing can be taken now.
         """
-        limit = self.limit if count is None else count
-        flowfiles = self.engine.take(self, limit)
-        self.open.update(zip([flowfile.id for flowfile in flowfiles], flowfiles, strict=True))
+        flowfiles = self.engine.take(self, self.limit if count is None else count)
+        for_update = zip([flowfile.id for flowfile in flowfiles], flowfiles, strict=True)
+        self.open.update(for_update)
         return flowfiles
 
     def take_one(self) -> FlowFile | None:
         """Take one flowfile; None when there is none."""
         taken = self.take(1)
         return taken[0] if taken else None
-
-    def create(
-        self,
-        attributes: Mapping[str, str] | None = None,
-        content: bytes = b"",
-        *,
-        parents: FlowFile | Sequence[FlowFile] = (),
-        received_from: str | None = None,
-        details: str | None = None,
-    ) -> FlowFile:
-        """Create a flowfile.
-
-        Args:
-            attributes: its attributes; with one parent, what differs from the parent's (FORK); with
-                several, what differs from those that all parents share (JOIN).
-            content: its content.
-            parents: flowfiles of this session that it descends from.
-            received_from: a transit URI: the event is RECEIVE, not CREATE.
-            details: for the provenance event.
-        """
-        claim = self._writer().append(content) if content else None
-        self.bytes_written += len(content)
-        if type(parents) is FlowFile:
-            return self._create_child(parents, attributes, claim, details)
-        if parents:
-            return self._create_joined(list(parents), attributes, claim, details)  # type: ignore[arg-type]
-        family = self._family(
-            EventType.RECEIVE if received_from else EventType.CREATE, [], received_from, details
-        )
-        now = int(self.started * 1000)
-        # The mapping is copied: a caller may go on using its own.
-        return self._add(
-            family,
-            FlowFile(
-                next(self.engine.ids),
-                dict(attributes) if attributes else {},
-                claim,
-                now,
-                now,
-                len(content),
-            ),
-        )
-
-    def clone(self, flowfile: FlowFile, offset: int = 0, length: int | None = None) -> FlowFile:
-        """Create a copy that shares the content: CLONE, or FORK for a slice of it (bytes)."""
-        current = self._current(flowfile)
-        whole = offset == 0 and length in (None, current.size)
-        if whole:
-            claim = current.claim
-        else:
-            length = current.size - offset if length is None else length
-            claim = self._slice(current, offset, length)
-        family = self._family(
-            EventType.CLONE if whole else EventType.FORK, [current.id], None, None
-        )
-        return self._add(family, self._descendant(current, current.attributes, claim))
-
-    def _slice(self, flowfile: FlowFile, offset: int, length: int) -> Claim | None:
-        if offset < 0 or length < 0 or offset + length > flowfile.size:
-            raise SessionError(
-                f"{self._named(flowfile)} has {flowfile.size} bytes; a slice of {length} bytes "
-                f"at {offset} is not inside"
-            )
-        if not length or flowfile.claim is None:
-            return None
-        return self.engine.content.slice(flowfile.claim, offset, length)
-
-    def _create_child(
-        self,
-        parent: FlowFile,
-        attributes: Mapping[str, str] | None,
-        claim: Claim | None,
-        details: str | None,
-    ) -> FlowFile:
-        current = self._current(parent)
-        merged = {**current.attributes, **attributes} if attributes else current.attributes
-        family = self._family(EventType.FORK, [current.id], None, details)
-        return self._add(family, self._descendant(current, merged, claim))
-
-    def _create_joined(
-        self,
-        parents: list[FlowFile],
-        attributes: Mapping[str, str] | None,
-        claim: Claim | None,
-        details: str | None,
-    ) -> FlowFile:
-        current = [self._current(parent) for parent in parents]
-        shared = dict(current[0].attributes)
-        for parent in current[1:]:
-            other = parent.attributes
-            shared = {k: v for k, v in shared.items() if other.get(k) == v}
-        shared.update(attributes or {})
-        family = Family(EventType.JOIN, [parent.id for parent in current], None, details)
-        self.families.append(family)
-        oldest = min(current, key=lambda parent: parent.lineage_start)
-        return self._add(family, self._descendant(oldest, shared, claim))
-
-    def _descendant(
-        self, parent: FlowFile, attributes: dict[str, str], claim: Claim | None
-    ) -> FlowFile:
-        return FlowFile(
-            next(self.engine.ids),
-            attributes,
-            claim,
-            parent.lineage_start,
-            int(self.started * 1000),
-            claim.length if claim else 0,
-        )
-
-    def _family(
-        self,
-        event: EventType,
-        parents: list[int],
-        transit_uri: str | None,
-        details: str | None,
-    ) -> Family:
-        last = self.families[-1] if self.families else None
-        if (
-            last is not None
-            and last.event is event
-            and last.transit_uri == transit_uri
-            and last.details == details
-        ):
-            if event is EventType.CLONE:
-                last.parents += parents
-                return last
-            if last.parents == parents:
-                return last
-        family = Family(event, parents, transit_uri, details)
-        self.families.append(family)
-        return family
-
-    def _add(self, family: Family, flowfile: FlowFile) -> FlowFile:
-        id = flowfile.id
-        family.children.append(id)
-        self.created[id] = flowfile
-        self.open[id] = flowfile
-        return flowfile
 
     # Attributes
 
@@ -259,15 +125,67 @@ class Session:
         changes = dict(attributes)
         if "uuid" in changes:
             del changes["uuid"]
+        for core in ("filename", "path"):
+            if core in changes and changes[core] is None:
+                del changes[core]
         successor = with_attributes(current, changes)
         self.open[id] = successor
         if id in self.created:
             self.created[id] = successor
         elif id in self.changed:
-            self.changed[id].update(changes)
+            # A new mapping: `put_all` lets a whole batch share one.
+            self.changed[id] = {**self.changed[id], **changes}
         else:
+            if not self.changed:
+                self.changed = {}
             self.changed[id] = changes
         return successor
+
+    def put_all(
+        self, flowfiles: Sequence[FlowFile], attributes: Mapping[str, str]
+    ) -> list[FlowFile]:
+        """Set the same attributes on a batch; as `put` for each, several times as fast."""
+        return self.put_each(flowfiles, [dict(attributes)] * len(flowfiles))
+
+    def put_each(
+        self, flowfiles: Sequence[FlowFile], attributes: Sequence[dict[str, str]]
+    ) -> list[FlowFile]:
+        """Set each flowfile's own attributes on a batch; the mappings must not hold `uuid`."""
+        ids = [flowfile.id for flowfile in flowfiles]
+        opened = self.open
+        try:
+            current = [opened[id] for id in ids]
+        except KeyError:
+            current = [self._current(flowfile) for flowfile in flowfiles]
+        successors = [
+            FlowFile(
+                one.id,
+                {**one.attributes, **changes},
+                one.claim,
+                one.lineage_start,
+                one.entered,
+                one.size,
+            )
+            for one, changes in zip(current, attributes, strict=True)
+        ]
+        made = dict(zip(ids, successors, strict=True))
+        opened.update(made)
+        if self.created or self.changed:
+            self._note_changes(ids, successors, attributes)
+        else:
+            self.changed = dict(zip(ids, attributes, strict=True))  # type: ignore[arg-type]
+        return successors
+
+    def _note_changes(
+        self, ids: list[int], successors: list[FlowFile], attributes: Sequence[dict[str, str]]
+    ) -> None:
+        if not self.changed:
+            self.changed = {}
+        for id, successor, changes in zip(ids, successors, attributes, strict=True):
+            if id in self.created:
+                self.created[id] = successor
+            else:
+                self.changed[id] = {**self.changed.get(id, {}), **changes}
 
     def attributes(self, flowfile: FlowFile) -> dict[str, str]:
         """Return a copy of all attributes of the newest version, the core ones included."""
@@ -332,7 +250,12 @@ class Session:
             self.created[id] = successor
             return successor
         if id not in self.rewritten and current.claim is not None:
+            if not self.replaced:
+                self.replaced = []
             self.replaced.append(current.claim)
+        if not self.rewritten:
+            self.rewritten = {}
+            self.special = True
         self.rewritten[id] = claim
         return successor
 
@@ -370,13 +293,19 @@ class Session:
                 current = self._current(flowfiles)
             route.append(current)
             if reason is not None:
-                self.reasons[current.id] = _reason(reason)
+                self._give_reason([current], _reason(reason))
             return
         moved = self._close(flowfiles)  # type: ignore[arg-type]
         route += moved
         if reason is not None:
-            shared = _reason(reason)
-            self.reasons.update((flowfile.id, shared) for flowfile in moved)
+            self._give_reason(moved, _reason(reason))
+
+    def _give_reason(self, flowfiles: list[FlowFile], reason: Reason) -> None:
+        if not self.reasons:
+            self.reasons = {}
+            self.special = True
+        for flowfile in flowfiles:
+            self.reasons[flowfile.id] = reason
 
     def _new_route(self, name: str) -> list[FlowFile]:
         if name not in self.component.routes:
@@ -392,11 +321,18 @@ class Session:
     ) -> None:
         """End flowfiles here; `details` appear in the DROP event."""
         moved = self._close([flowfiles] if type(flowfiles) is FlowFile else flowfiles)  # type: ignore[arg-type]
+        if not self.dropped:
+            self.dropped = {}
+        if self.created:
+            self.special = True
         self.dropped.setdefault(details, []).extend(moved)
 
     def penalize(self, flowfile: FlowFile) -> FlowFile:
         """Let it wait the penalty duration in the queue that it is transferred to."""
         self._current(flowfile)
+        if not self.penalized:
+            self.penalized = set()
+            self.special = True
         self.penalized.add(flowfile.id)
         return flowfile
 
@@ -408,14 +344,17 @@ class Session:
         They are not offered again before `wait_seconds` have passed.
         """
         moved = self._close([flowfiles] if type(flowfiles) is FlowFile else flowfiles)  # type: ignore[arg-type]
+        self.special = True
+        returned = self.returned = dict(self.returned)
         for flowfile in moved:
             if flowfile.id in self.created:
                 raise SessionError(
                     f"{self._named(flowfile)} was created in this session; it has no queue "
                     "to go back to"
                 )
-            self.changed.pop(flowfile.id, None)
-            self.returned[flowfile.id] = wait_seconds
+            if flowfile.id in self.changed:
+                del self.changed[flowfile.id]
+            returned[flowfile.id] = wait_seconds
             if flowfile.id in self.rewritten:
                 self.forget_rewrite(flowfile.id)
 
@@ -434,21 +373,24 @@ class Session:
         """
         moved = self._close([flowfiles] if type(flowfiles) is FlowFile else flowfiles)  # type: ignore[arg-type]
         for flowfile in moved:
-            if flowfile.id in self.created or flowfile.id in self.changed:
+            id = flowfile.id
+            if id in self.created or id in self.changed or id in self.rewritten:
                 raise SessionError(
                     f"{self._named(flowfile)} was changed or created in this session; only "
                     "flowfiles as they were taken can be held"
                 )
-        self.held += moved
+        self.special = True
+        self.held = [*self.held, *moved]
 
     def resume(self, flowfiles: Iterable[FlowFile]) -> None:
         """Bring held flowfiles into this session."""
-        for flowfile in flowfiles:
-            if not self.engine.resume(self, flowfile):
-                raise SessionError(
-                    f"{self._named(flowfile)} is not held by {self.component.path}"
-                )
-            self.open[flowfile.id] = flowfile
+        wanted = list(flowfiles)
+        missing = self.engine.resume(self, wanted)
+        if missing is not None:
+            raise SessionError(
+                f"{self._named(missing)} is not held by {self.component.path}"
+            )
+        self.open.update([(flowfile.id, flowfile) for flowfile in wanted])
 
     # Provenance, counters, state
 
@@ -483,6 +425,8 @@ class Session:
         duration_seconds: float = 0.0,
     ) -> None:
         """Report any other provenance event that only the processor knows of."""
+        if not self.reported:
+            self.reported = []
         self.reported.append(
             Reported(
                 event, encode_ids([flowfile.id]), transit_uri, details, int(duration_seconds * 1e6)
@@ -529,7 +473,7 @@ class Session:
 
         Callbacks run in order on a worker; after a crash they are not repeated.
         """
-        self.callbacks.append(callback)
+        self.callbacks = [*self.callbacks, callback]
 
     def commit(self) -> None:
         """Make everything visible inside and hand it to the log; then begin anew.
@@ -551,6 +495,12 @@ class Session:
         self.begin()
 
     def close(self) -> None:
+        """End a session that `Context.open_session` gave; what is not committed rolls back."""
+        if self.open or self.taken:
+            self.rollback()
+        self.engine.close_session(self)
+
+    def release(self) -> None:
         """Give the content writer back."""
         if self.writer is not None:
             self.engine.content.release(self.writer)
@@ -588,16 +538,15 @@ class Session:
         return current
 
     def _close(self, flowfiles: Iterable[FlowFile]) -> list[FlowFile]:
-        pop = self.open.pop
-        moved: list[FlowFile] = []
-        flowfile = None
+        """Take flowfiles out of what is unaccounted for; return their newest versions."""
+        flowfiles = list(flowfiles)
+        opened = self.open
         try:
-            for flowfile in flowfiles:
-                moved.append(pop(flowfile.id))
-        except KeyError:
-            assert flowfile is not None
-            self._current(flowfile)
-        return moved
+            return list(map(opened.pop, [flowfile.id for flowfile in flowfiles]))
+        except KeyError as missing:
+            unknown = next(one for one in flowfiles if one.id == missing.args[0])
+            self._current(unknown)
+            raise
 
     def _named(self, flowfile: FlowFile) -> str:
         name = self.identity.attribute(flowfile, "filename")

@@ -162,9 +162,11 @@ class TestRunner:
         """Trigger so many times; an exception propagates after the roll-back."""
         self.start()
         for _ in range(times):
-            self._trigger()
-            self.engine.log.sync()
-            self.engine.keyed.apply(self.engine.log.durable)
+            try:
+                self._trigger()
+            finally:
+                self.engine.log.sync()
+                self.engine.keyed.apply(self.engine.log.durable)
 
     def run_until_idle(self, limit: int = 10_000) -> None:
         """Trigger until the input is empty and a trigger commits nothing."""
@@ -220,10 +222,10 @@ class TestRunner:
         if relationship not in self.outputs:
             known = ", ".join(self.outputs)
             raise AssertionError(f"there is no relationship '{relationship}'; there are: {known}")
-        queue = self.outputs[relationship]
+        reasons = self._reasons(relationship)
         return [
-            self._result(flowfile, run, relationship)
-            for run in queue.runs()
+            self._result(flowfile, run, reasons.get(flowfile.id))
+            for run in self.outputs[relationship].runs()
             for flowfile in run.flowfiles
         ]
 
@@ -344,6 +346,7 @@ class TestRunner:
             component.routes[relationship.name] = [queue]
             component.outputs.append(queue)
             self.engine.queues[id] = queue
+        component.derive()
         return component
 
     def _available(self) -> int:
@@ -380,7 +383,7 @@ class TestRunner:
             self._loop = _Loop()
         return self._loop
 
-    def _result(self, flowfile: FlowFile, run: Run, relationship: str) -> Result:
+    def _result(self, flowfile: FlowFile, run: Run, reason: commits.Reason | None) -> Result:
         identity = self.engine.identity
         return Result(
             flowfile,
@@ -388,15 +391,17 @@ class TestRunner:
             self.engine.content.read(flowfile.claim),
             identity.uuid(flowfile.id),
             run.due > 0,
-            self._reason(flowfile.id, relationship),
+            reason,
         )
 
-    def _reason(self, id: int, relationship: str) -> commits.Reason | None:
-        for record in reversed(self.commits):
-            for routed in record.routed:
-                if routed.relationship == relationship and id in commits.decode_ids(routed.ids):
-                    return routed.reason
-        return None
+    def _reasons(self, relationship: str) -> dict[int, commits.Reason | None]:
+        return {
+            id: routed.reason
+            for record in self.commits
+            for routed in record.routed
+            if routed.relationship == relationship and routed.reason is not None
+            for id in commits.decode_ids(routed.ids)
+        }
 
     def read(self, claim: Claim | None) -> bytes:
         """Return the content behind a claim."""

@@ -62,6 +62,8 @@ def wire(engine: Engine, flow: FlowModel, make_queue: MakeQueue) -> dict[int, Qu
         if known is not None and known is not queue:
             _replace(engine, known, queue)
         _attach(queue, model, components)
+    for component in components.values():
+        component.derive()
     lost = {id: queue for id, queue in engine.queues.items() if id not in present}
     for queue in lost.values():
         queue.source = queue.destination = None
@@ -80,7 +82,9 @@ def _queue(model: ConnectionModel, known: Queue | None, make_queue: MakeQueue) -
 
 
 def _replace(engine: Engine, known: Queue, other: Queue) -> None:
-    """Let open sessions and held flowfiles refer to the new object of their connection."""
+    """Let sessions, held flowfiles and timers refer to the new object of their connection."""
+    for at in other.due_times():
+        engine.scheduling.wait_until(other, at)
     for session in engine.sessions:
         session.taken = [(other if q is known else q, runs) for q, runs in session.taken]
         session.resumed = {
@@ -104,7 +108,8 @@ def move_all(source: Queue, target: Queue) -> None:
     in_flight = source.count - sum(len(run.flowfiles) for run in source.runs())
     in_flight_size = source.size - sum(run.size for run in source.runs())
     waiting = source.take_waiting()
-    for run in source.clear():
+    # A queue with prioritizers gives them by priority; a place is by arrival.
+    for run in sorted(source.clear(), key=lambda run: (run.sequence, run.index)):
         target.put(run)
     for at, run in waiting:
         target.put_waiting(run, at)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 WORKERS_MAX: Final = 64
 SPARES_MAX: Final = 2
 LOOK_SECONDS: Final = 0.005
+TURN_SECONDS: Final = 0.001
+STILL_LOOKS: Final = 2
 CALM_LOOKS: Final = 40
 RUN_FLOWFILES_MAX: Final = 10_000
 
@@ -45,8 +47,11 @@ class Worker:
         self.component: Component | None = None
         self.session: Session | None = None
         self.serial = 0
+        self.turn_began = 0.0
         self.seen = -1
         self.cpu_seconds = 0.0
+        self.still = 0
+        """How many looks in a row found the same trigger without using the CPU."""
         self.blocked = False
         self.abandoned = False
 
@@ -150,6 +155,32 @@ class Workers:
             if not self._watching:
                 self._busy.set()
             worked = self._run(worker, component)
+            while worked and self._again(worker, component):
+                worked = self._run(worker, component)
+
+    def _again(self, worker: Worker, component: Component) -> bool:
+        """Let the component run on within its turn; its task stays counted."""
+        session = worker.session
+        engine = self.engine
+        with engine.lock:
+            if worker.blocked or worker.abandoned or self._stopping or session is None:
+                return False
+            if session.detached or component.is_timed or component.run_once:
+                return False
+            if engine.clock.monotonic() - worker.turn_began > TURN_SECONDS:
+                return False
+            component.active -= 1
+            ready = self.scheduler.is_ready(component)
+            component.active += 1
+            if not ready:
+                return False
+            engine.sessions.discard(session)
+            component.woken = False
+            limit = 1 if component.cautious else component.batch_size
+            worker.session = session = Session(engine, component, limit)
+            engine.sessions.add(session)
+            worker.serial += 1
+            return True
 
     def _next(self, worker: Worker, worked: bool) -> Component | None:
         scheduler = self.scheduler
@@ -164,9 +195,11 @@ class Workers:
                 if component is not None:
                     limit = 1 if component.cautious else component.batch_size
                     session = Session(self.engine, component, limit)
+                    session.cautious = component.cautious > 0
                     self.engine.sessions.add(session)
                     worker.component, worker.session = component, session
                     worker.serial += 1
+                    worker.turn_began = self.engine.clock.monotonic()
                     return component
                 if scheduler.idle >= SPARES_MAX:
                     break
@@ -200,26 +233,25 @@ class Workers:
             session.detached = True
             asyncio.run_coroutine_threadsafe(self._run_async(component, session), self.loop)
             return True
-        before = self.engine.sequence
         started = self.engine.clock.monotonic()
         try:
             instance.on_trigger(session)
-            if component.schedule.run_duration_ms:
+            if component.schedule.run_duration_ms and not session.cautious:
                 self._run_on(component, session, started)
-            session.commit()
+            self.engine.commit(session)
         except TerminatedError:
-            session.close()
+            session.release()
             return True
         except Exception as error:  # the session boundary: roll back, tell, go on
             self._fail(component, session, error)
-        worked = self.engine.sequence != before
-        self._account(component, session, started)
-        session.close()
-        return worked
+        self._account(component, session)
+        if session.writer is not None:
+            session.release()
+        return session.committed > 0
 
-    def _run_on(self, component: Component, session: Session, started: float) -> None:
+    def _run_on(self, component: Component, session: Session) -> None:
         """Trigger again in the same session until the run duration is over."""
-        end = started + component.schedule.run_duration_ms / 1000
+        end = self.engine.clock.monotonic() + component.schedule.run_duration_ms / 1000
         instance = component.instance
         assert instance is not None
         while self.engine.clock.monotonic() < end and session.size < RUN_FLOWFILES_MAX:
@@ -233,8 +265,6 @@ class Workers:
         assert task is not None
         with self.engine.lock:
             self._tasks[session] = task
-        before = self.engine.sequence
-        started = self.engine.clock.monotonic()
         try:
             instance = component.instance
             assert instance is not None
@@ -245,32 +275,34 @@ class Workers:
         except (TerminatedError, asyncio.CancelledError):
             with self.engine.lock:
                 self._tasks.pop(session, None)
+            session.release()
             return
         except Exception as error:  # the session boundary: roll back, tell, go on
             self._fail(component, session, error)
-        worked = self.engine.sequence != before
-        self._account(component, session, started)
-        session.close()
+        worked = session.committed > 0
+        self._account(component, session)
+        session.release()
         with self.engine.lock:
             self._tasks.pop(session, None)
             if not session.fenced:
                 self.scheduler.finish(component, session, worked=worked)
 
-    def _account(self, component: Component, session: Session, started: float) -> None:
-        now = self.engine.clock.monotonic()
+    def _account(self, component: Component, session: Session) -> None:
         totals = component.statistics.totals
         totals.tasks += 1
-        totals.task_seconds += now - started
+        # The commit read the clock already; a session that failed has no such time.
+        ended = session.ended or self.engine.clock.wall()
+        totals.task_seconds += max(0.0, ended - session.started)
         if component.cautious:
             component.cautious -= 1
 
     def _fail(self, component: Component, session: Session, error: Exception) -> None:
-        taken = session.taken_count
+        taken = 1 if session.cautious else session.taken_count
         try:
             if taken > 1:
                 # One of them did it: offer them one by one, so that only that one is penalized.
                 session.rollback()
-                component.cautious = max(component.cautious, taken)
+                component.cautious = max(component.cautious, taken + 1)
             else:
                 session.rollback(penalize=True, reason=error)
                 if component.cautious <= 1:
@@ -285,16 +317,18 @@ class Workers:
 
     def _watch(self) -> None:
         calm = 0
+        pause = threading.Event()
         while not self._stopping:
-            if calm > CALM_LOOKS:
-                self._watching = False
+            if not self._watching:
                 self._busy.wait()
+                self._busy.clear()
+                self._watching = True
                 calm = 0
-            self._busy.clear()
-            self._watching = True
-            threading.Event().wait(LOOK_SECONDS)
+            pause.wait(LOOK_SECONDS)
             with self.engine.lock:
                 calm = 0 if self._look() else calm + 1
+                # With the lock held: a worker that begins right after this look sees it.
+                self._watching = calm <= CALM_LOOKS
 
     def _look(self) -> bool:
         active = False
@@ -303,9 +337,13 @@ class Workers:
                 continue
             active = True
             cpu_seconds = _cpu_seconds(worker.thread)
-            if worker.serial == worker.seen:
-                used = cpu_seconds - worker.cpu_seconds
-                if used < LOOK_SECONDS / 4 and len(self.workers) < WORKERS_MAX:
+            used = cpu_seconds - worker.cpu_seconds
+            # Once may be the wait for the GIL, or for a core; several times is a wait for the
+            # world.
+            still = worker.serial == worker.seen and used < LOOK_SECONDS / 4
+            worker.still = worker.still + 1 if still else 0
+            if worker.still >= STILL_LOOKS:
+                if len(self.workers) < WORKERS_MAX:
                     worker.blocked = True
                     self.scheduler.computing -= 1
                     if self.scheduler.idle:

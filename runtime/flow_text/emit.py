@@ -18,7 +18,9 @@ _BLOCK_KEYS: Final = frozenset(
 _ONE_KEYS: Final = frozenset(("properties", "to"))
 
 # What may stand without quotes, careful on purpose: every YAML reader must see the same text.
-_PLAIN = re.compile(r"(?:[^\W]|[$/.+(]|-(?=\d))[^\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]*")
+_PLAIN = re.compile(
+    r"(?:[^\W]|[$/.+(]|-(?=\d))[^\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]*"
+)
 _AMBIGUOUS = re.compile(r": |:$| #|^\s|\s$|^(?:~|null|Null|NULL)$|^(?:\.\.\.|---)")
 _FLOW_INDICATOR = re.compile(r"[,\[\]{}:#?]")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff\"\\]")

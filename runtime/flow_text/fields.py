@@ -25,20 +25,13 @@ class Source:
     lines: list[str]
     problems: Problems
 
-    def wrong(self, node: Node, at: str, message: str, remedy: str = "", code: str = "") -> None:
+    def wrong(self, node: Node, at: str, message: str, remedy: str = "", *, code: str = "") -> None:
         """Note a problem at a node."""
         self.problems.add(code or "LV-010", message, remedy, line=node.line, at=at)
 
-    def mapping(self, node: Node, at: str, what: str) -> Mapping | None:
-        """Return the node as a mapping."""
-        if isinstance(node, Mapping):
-            return node
-        self.wrong(node, at, f"{what} is {kind(node)}; it must be a mapping", code="LV-005")
-        return None
-
     def entries(self, node: Node, at: str, what: str) -> Iterator[tuple[str, Scalar, Node]]:
         """Yield name, key and value of a mapping of names."""
-        mapping = self.mapping(node, at, what)
+        mapping = self._mapping(node, at, what)
         for key, value in mapping.entries if mapping else ():
             if key.text.strip():
                 yield key.text, key, value
@@ -49,14 +42,14 @@ class Source:
         self, node: Node, at: str, what: str, known: Table[str, str]
     ) -> dict[str, tuple[Scalar, Node]]:
         """Return the known keys of a mapping; what is unknown is a problem each."""
-        mapping = self.mapping(node, at, what)
+        mapping = self._mapping(node, at, what)
         found = {}
         for key, value in mapping.entries if mapping else ():
             if key.text in known:
                 found[key.text] = (key, value)
             else:
                 message = f"{what} has no key '{key.text}'"
-                self.wrong(key, at, message, choices(key.text, known), "LV-008")
+                self.wrong(key, at, message, choices(key.text, known), code="LV-008")
         return found
 
     def text(self, node: Node, at: str, what: str) -> str | None:
@@ -71,7 +64,7 @@ class Source:
                 remedy = f'A `#` starts a comment here: write "{unquoted[1].strip()}" in quotes.'
             elif node.text:
                 remedy = f"Write '{node.text}' in quotes if it is meant as a text."
-            self.wrong(node, at, f"{what} has no value", remedy, "LV-005")
+            self.wrong(node, at, f"{what} has no value", remedy, code="LV-005")
             return None
         return node.text
 
@@ -127,6 +120,12 @@ class Source:
             return ()
         found = (self.position(item, at, what) for item in node.items)
         return tuple(one for one in found if one is not None)
+
+    def _mapping(self, node: Node, at: str, what: str) -> Mapping | None:
+        if isinstance(node, Mapping):
+            return node
+        self.wrong(node, at, f"{what} is {kind(node)}; it must be a mapping", code="LV-005")
+        return None
 
     def _parsed(self, node: Node, at: str, what: str, parse: Callable[[str], T]) -> T | None:
         text = self.text(node, at, what)

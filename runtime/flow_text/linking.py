@@ -12,6 +12,7 @@ from runtime.flow_text import shape
 from runtime.flow_text.draft import ContextDraft, Draft, FlowDraft, GroupDraft, Place, Wire
 from runtime.flow_text.errors import Problems, choices
 from runtime.flow_text.matching import Matcher
+from runtime.flow_text.names import with_distinct_names
 from runtime.model import (
     HOLD,
     ConnectionModel,
@@ -51,7 +52,8 @@ class Linker:
 
     def __init__(self, draft: FlowDraft, known: FlowModel | None, problems: Problems) -> None:
         self._draft = draft
-        self._known = known
+        # Texts are written with distinct names, so that is how the known flow is recognized.
+        self._known = known = with_distinct_names(known) if known else None
         self._problems = problems
         self._contexts: dict[str, ContextDraft] = {one.name: one for one in draft.contexts}
         self.matcher = Matcher(known)

@@ -213,7 +213,8 @@ def plain_component(one: ProcessorModel | PortModel | FunnelModel | ServiceModel
     """Return a component's settings without properties and targets."""
     if isinstance(one, ProcessorModel):
         table = _processor(one, None)
-        table["ended"] = list(sorted(one.ended))
+        ended: list[Plain] = [*sorted(one.ended)]
+        table["ended"] = ended
     elif isinstance(one, ServiceModel):
         table = _service(one, None)
     elif isinstance(one, PortModel):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
 
 from runtime.flow_text import shape
 from runtime.flow_text.draft import (
@@ -70,7 +72,7 @@ class _Reader:
         if version is not None and version != shape.VERSION:
             message = f"the format is version '{version}'; this Levada reads version 1"
             remedy = "Use a newer Levada, or write `levada: 1`."
-            self._source.wrong(node, "", message, remedy, "LV-006")
+            self._source.wrong(node, "", message, remedy, code="LV-006")
 
     # Contexts
 
@@ -87,7 +89,7 @@ class _Reader:
         for name, key, node in self._source.entries(fields["contexts"][1], "", "contexts"):
             if name in seen:
                 message = f"'{name}' names the flow's own parameters, in line {seen[name]}"
-                self._source.wrong(key, "", message, "Choose another name.", "LV-007")
+                self._source.wrong(key, "", message, "Choose another name.", code="LV-007")
                 continue
             draft.contexts.append(self._context(name, key, node))
 
@@ -122,7 +124,7 @@ class _Reader:
             self._source.wrong(
                 fields["value"][1], at, "it is sensitive and has its value in the text",
                 "Remove the value and give it with --param or on the canvas; the home keeps it"
-                " encrypted.", "LV-014",
+                " encrypted.", code="LV-014",
             )  # fmt: skip
             value = None
         description = self._text(fields, "description", at) or ""
@@ -137,13 +139,17 @@ class _Reader:
             key, node = fields["parameters"]
             group.context = source.text(node, at, "parameters")
             group.context_line = key.line
-        readers = {"inputs": self._port, "flow": self._component, "outputs": self._port}
+        readers: dict[str, Callable[[GroupDraft, str, Scalar, Node], Draft]] = {
+            "inputs": partial(self._port, direction="input"),
+            "flow": self._component,
+            "outputs": partial(self._port, direction="output"),
+        }
         seen: dict[str, int] = {}
         for section, read in readers.items():
             if section in fields:
                 for name, key, node in source.entries(fields[section][1], at, section):
                     if self._is_free(name, key, seen, at):
-                        draft = read(group, name, key, node, section)
+                        draft = read(group, name, key, node)
                         group.components.append(draft)
         if "services" in fields:
             for name, key, node in source.entries(fields["services"][1], at, "services"):
@@ -165,12 +171,13 @@ class _Reader:
             meaning = "terminates a relationship" if name == shape.END else "keeps flowfiles"
             self._source.wrong(
                 key, at, f"'{name}' is the name of a component; as a target it {meaning}",
-                "Choose another name.", "LV-009",
+                "Choose another name.", code="LV-009",
             )  # fmt: skip
         elif name in seen:
             self._source.wrong(
                 key, at, f"the name '{name}' occurs twice; the first one is in line {seen[name]}",
-                "Names are unique within their group, whatever their kind: rename one.", "LV-007",
+                "Names are unique within their group, whatever their kind: rename one.",
+                code="LV-007",
             )  # fmt: skip
         else:
             seen[name] = key.line
@@ -179,9 +186,7 @@ class _Reader:
 
     # Components
 
-    def _component(
-        self, group: GroupDraft, name: str, key: Scalar, node: Node, section: str
-    ) -> Draft:
+    def _component(self, group: GroupDraft, name: str, key: Scalar, node: Node) -> Draft:
         type_name = self._type_of(node)
         if type_name == "funnel":
             return self._funnel(group, name, key, node)
@@ -300,10 +305,17 @@ class _Reader:
         self._read_to(fields, at, draft)
         return draft
 
-    def _port(self, group: GroupDraft, name: str, key: Scalar, node: Node, section: str) -> Draft:
-        direction = "input" if section == "inputs" else "output"
+    def _port(
+        self,
+        group: GroupDraft,
+        name: str,
+        key: Scalar,
+        node: Node,
+        *,
+        direction: Literal["input", "output"],
+    ) -> Draft:
         at = _place(group, name, f"{direction} port")
-        draft = Draft(PortModel(id=0, name=name, kind=direction), key.line, at)  # type: ignore[arg-type]  # one of the two
+        draft = Draft(PortModel(id=0, name=name, kind=direction), key.line, at)
         if isinstance(node, Scalar) and node.is_empty:
             return draft
         fields = self._source.fields(node, at, "a port", shape.PORT_KEYS)
@@ -314,7 +326,7 @@ class _Reader:
         draft.model = PortModel(id=0, name=name, kind=direction, comments=comments, state=state)  # type: ignore[arg-type]  # chosen from STATES
         if direction == "output" and not group.path and "to" in fields:
             message = "an output port of the root group leads out of the flow; it has no `to`"
-            self._source.wrong(fields["to"][0], at, message, "Remove it.", "LV-008")
+            self._source.wrong(fields["to"][0], at, message, "Remove it.", code="LV-008")
             return draft
         self._read_to(fields, at, draft)
         return draft
@@ -343,7 +355,7 @@ class _Reader:
             elif text.startswith(PREFIX):
                 message = f"property '{name}' is an encrypted value; it has no meaning in a text"
                 remedy = f"Write `{name}: {{sensitive: true}}` to keep the value of the home."
-                self._source.wrong(node, at, message, remedy, "LV-014")
+                self._source.wrong(node, at, message, remedy, code="LV-014")
                 draft.broken.add(part)
             else:
                 found[name] = text
@@ -354,7 +366,7 @@ class _Reader:
         if [key.text for key, _ in node.entries] != ["sensitive"]:
             message = f"{what} is a mapping; it must be a text"
             remedy = "A property's value is a text; a mapping or list needs quotes around it."
-            self._source.wrong(node, at, message, remedy, "LV-005")
+            self._source.wrong(node, at, message, remedy, code="LV-005")
             draft.broken.add(f"property {name}")
         elif self._source.truth(node.entries[0][1], at, what):
             draft.secrets.append(name)
@@ -379,17 +391,16 @@ class _Reader:
             self._source.text(fields["type"][1], at, "type")
         else:
             remedy = "Add a line such as `type: RouteOnAttribute`."
-            self._source.wrong(key, at, "it has no `type`", remedy, "LV-005")
+            self._source.wrong(key, at, "it has no `type`", remedy, code="LV-005")
 
     # Canvas
 
     def _labels(self, node: Node) -> list[LabelDraft]:
         if not isinstance(node, Sequence):
             remedy = "Start each with `- text:`."
-            self._source.wrong(node, "", "labels must be a list", remedy, "LV-005")
+            self._source.wrong(node, "", "labels must be a list", remedy, code="LV-005")
             return []
-        return [self._label(item) for item in node.items if isinstance(item, Mapping) or
-                self._source.mapping(item, "", "a label")]  # fmt: skip
+        return [self._label(item) for item in node.items]
 
     def _label(self, node: Node) -> LabelDraft:
         source = self._source

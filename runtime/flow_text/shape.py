@@ -115,6 +115,7 @@ class TypeFacts(msgspec.Struct, frozen=True):
     period: str = "0 sec"
     secrets: tuple[str, ...] = ()
     """Names of its sensitive properties."""
+    is_processor: bool = True
 
 
 Vocabulary = Mapping[str, TypeFacts]
@@ -127,7 +128,7 @@ def vocabulary(registry: Registry | None) -> dict[str, TypeFacts]:
         return {}
     facts = {}
     for name, service in registry.services().items():
-        facts[name] = TypeFacts(secrets=_secrets(service))
+        facts[name] = TypeFacts(secrets=_secrets(service), is_processor=False)
     for name, processor in registry.processors().items():
         one = _only_relationship(processor)
         facts[name] = TypeFacts(one, processor.default_period, _secrets(processor))
@@ -140,6 +141,7 @@ def facts_of(known: Vocabulary, type: str) -> TypeFacts | None:
 
 
 def _only_relationship(processor: type) -> str | None:
+    # Properties know parameters, parameters know problems of flows: at import it would be a circle.
     from runtime.processor import Processor, own_relationships
 
     assert issubclass(processor, Processor)

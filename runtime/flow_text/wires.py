@@ -28,7 +28,7 @@ def read_wires(
         reader.read_targets(node, ())
         if reader.ended:
             source.wrong(node, draft.at, "`end` terminates a relationship, and this has none",
-                         "Let it lead to a component, or to `hold`.", "LV-011")  # fmt: skip
+                         "Let it lead to a component, or to `hold`.", code="LV-011")  # fmt: skip
         return ()
     if isinstance(node, Mapping):
         for text, key, value in source.entries(node, draft.at, "to"):
@@ -46,12 +46,12 @@ def _the_one(
 ) -> tuple[str, ...]:
     # Without the type's declaration (structure only, or a type that is not installed) the
     # relationship that nearly every such processor has is assumed.
-    if facts is None:
+    if facts is None or not facts.is_processor:
         return ("success",)
     if facts.relationship is None:
         source.wrong(
             node, draft.at, "`to` does not say which relationship leads there",
-            "Write `to: {success: NAME}` with its relationships.", "LV-013",
+            "Write `to: {success: NAME}` with its relationships.", code="LV-013",
         )  # fmt: skip
         draft.broken.add("to")
         return ()
@@ -94,7 +94,7 @@ class _WireReader:
             return True
         message = f"'{name}' is a connection's setting; it stands where a target belongs"
         remedy = f"Write `NAME: {{{name}: ...}}` with the target's name."
-        self._source.wrong(settings, self._draft.at, message, remedy, "LV-005")
+        self._source.wrong(settings, self._draft.at, message, remedy, code="LV-005")
         return False
 
     def _settings(self, node: Node, target: str) -> dict[str, Any]:

@@ -208,6 +208,28 @@ def test_a_slow_listing_is_a_warning(tmp_path: Path) -> None:
     assert names(runner) == ["a"]
 
 
+def test_a_flow_exported_by_nifi_is_accepted(tmp_path: Path) -> None:
+    put(tmp_path / "a")
+    runner = TestRunner(
+        ListFile,
+        {
+            "Input Directory": str(tmp_path),
+            "listing-strategy": "timestamps",
+            "track-performance": "false",
+            "max-performance-metrics": "100000",
+            "max-operation-time": "10 secs",
+            "max-listing-time": "3 mins",
+            "et-node-identifier": "${hostname()}",
+            "et-time-window": "3 hours",
+            "et-initial-listing-target": "all",
+        },
+    )
+
+    runner.run()
+
+    assert names(runner) == ["a"]
+
+
 def test_fetch_replaces_the_content_and_leaves_the_file(tmp_path: Path) -> None:
     path = put(tmp_path / "a b", b"\xff content")
     runner = TestRunner(FetchFile)

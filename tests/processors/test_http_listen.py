@@ -4,8 +4,10 @@ import socket
 import struct
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
+from processors import http_server
 from processors.http_listen import ListenHTTP
 from processors.http_server import PortError
 from runtime.commit import EventType
@@ -13,6 +15,11 @@ from runtime.testing import TestRunner, check_processor
 from tests.processors.http_world import call, in_background, listening, send_and_leave, wait_until
 
 PATH = "/contentListener"
+
+
+@pytest.fixture(autouse=True)
+def short_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "STOP_SECONDS", 0.1)
 
 
 @pytest.fixture
@@ -158,6 +165,28 @@ def test_parts_that_are_too_large_leave_nothing(runner: TestRunner, port: int) -
     runner.assert_empty("success")
 
 
+def test_forms_inside_of_forms_are_refused(runner: TestRunner, port: int) -> None:
+    inner = "Content-Type: multipart/mixed; boundary=yy"
+    body, headers = multipart((inner, b"--yy\r\n\r\nx\r\n--yy--"))
+
+    reply = call(port, "POST", PATH, body, headers)
+
+    assert (reply.status, reply.body) == (
+        400,
+        b"The request is not complete: a multipart request inside another is not supported",
+    )
+
+
+def test_the_number_of_parts_is_limited(
+    runner: TestRunner, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "PARTS_MAX", 2)
+    body, headers = multipart(*[("Content-Disposition: form-data; name=a", b"")] * 3)
+
+    assert call(port, "POST", PATH, body, headers).status == 413
+    runner.assert_empty("success")
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"nothing of a form", b"--xx\r\nContent-Disposition: form-data; name=a\r\n\r\ncut"],
@@ -229,7 +258,7 @@ def test_health_can_have_a_port_of_its_own() -> None:
 
 def test_back_pressure_is_answered_with_503(runner: TestRunner, port: int) -> None:
     queue = runner.outputs["success"]
-    queue.model.max_count = 1
+    queue.model = msgspec.structs.replace(queue.model, max_count=1)
     assert call(port, "POST", PATH, b"1").status == 202
     assert queue.is_full
 
@@ -239,9 +268,16 @@ def test_back_pressure_is_answered_with_503(runner: TestRunner, port: int) -> No
     assert len(runner.flowfiles("success")) == 1
 
 
-def test_a_disk_that_is_full_is_answered_with_503(runner: TestRunner, port: int) -> None:
-    runner.disk.capacity = 0  # type: ignore[attr-defined]  # replaced below if it has another name
-    assert call(port, "HEAD", PATH).status == 200
+@pytest.mark.parametrize("size", [100, 500_000])
+def test_a_full_disk_is_answered_with_503(runner: TestRunner, port: int, size: int) -> None:
+    room, runner.disk.capacity_bytes = runner.disk.capacity_bytes, 0
+    reply = call(port, "POST", PATH, bytes(size))
+    runner.disk.capacity_bytes = room
+
+    assert (reply.status, reply.body) == (503, b"The request could not be stored")
+    assert runner.bulletins[0].message.startswith("A request could not be stored: ")
+    assert call(port, "POST", PATH, b"after").status == 202
+    assert runner.one("success").content == b"after"
 
 
 def test_a_port_that_is_taken_is_named(port: int) -> None:
@@ -254,6 +290,18 @@ def test_a_port_that_is_taken_is_named(port: int) -> None:
     assert str(caught.value) == (
         f"Port {port} is in use by another program or processor. Choose another port"
     )
+
+
+def test_a_port_that_needs_rights_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(site: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("aiohttp.web.TCPSite.start", refuse)
+    runner = TestRunner(ListenHTTP, {"Listening Port": "80"})
+
+    with pytest.raises(PortError, match="Port 80 needs more rights than this node has. Choose one"):
+        runner.start()
+    runner.close()
 
 
 def test_headers_that_are_too_long_are_refused(runner: TestRunner, port: int) -> None:

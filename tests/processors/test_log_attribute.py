@@ -72,9 +72,11 @@ def test_nothing_is_written_below_the_level(caplog: pytest.LogCaptureFixture) ->
     runner.run_until_idle()
 
     assert caplog.messages == []
-    assert [one.attributes["number"] for one in runner.flowfiles("success")] == [
-        str(number) for number in range(1500)
-    ]
+    assert [
+        flowfile.attributes["number"]
+        for run in runner.outputs["success"].runs()
+        for flowfile in run.flowfiles
+    ] == [str(number) for number in range(1500)]
 
 
 def test_an_unknown_character_set_is_refused() -> None:

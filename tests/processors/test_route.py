@@ -53,9 +53,7 @@ def test_flowfile_that_meets_several_conditions_goes_to_the_first_and_clones_to_
         (ANY, "10", "UA", "unmatched"),
     ],
 )
-def test_one_relationship_takes_what_meets_all_or_any_condition(
-    strategy, delay, carrier, expected
-):
+def test_one_relationship_takes_what_meets_all_or_any_condition(strategy, delay, carrier, expected):
     conditions = {"a": "${delay:gt(15)}", "b": "${carrier:equals('TP')}"}
     runner = TestRunner(RouteOnAttribute, strategy | conditions)
     runner.enqueue(delay=delay, carrier=carrier)
@@ -113,9 +111,9 @@ def test_large_batch_is_one_commit_and_keeps_its_order():
     runner.run()
 
     assert len(runner.commits) == before + 1
-    even = [int(one.attributes["n"]) for one in runner.flowfiles("even")]
-    assert even == list(range(0, 1000, 2))
-    assert len(runner.flowfiles("unmatched")) == 500
+    (run,) = runner.outputs["even"].runs()
+    assert [int(one.attributes["n"]) for one in run.flowfiles] == list(range(0, 1000, 2))
+    assert runner.outputs["unmatched"].count == 500
 
 
 def test_flowfile_on_which_a_condition_fails_waits_alone():

@@ -4,10 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.expression import Environment
+from runtime.flowfile import Identity
 from runtime.model import FlowModel, GroupModel, Parameter, ParameterContext
 from runtime.parameters import (
     ParameterError,
+    UnknownParameterError,
     effective,
+    escape,
     inheritance_cycles,
     parse_override,
     parse_parameter_file,
@@ -17,7 +21,7 @@ from runtime.parameters import (
     whole_reference,
     with_overrides,
 )
-from runtime.properties import DynamicProperties, Expression, Properties, Property
+from runtime.properties import Expression, Properties, Property, Scope, validate
 
 
 @pytest.mark.parametrize(
@@ -40,12 +44,20 @@ def test_references_are_found_and_replaced(text: str, names: list[str], result: 
 
 
 @given(st.text(alphabet="#{}' a", max_size=12))
+def test_an_escaped_text_is_substituted_to_itself(text: str) -> None:
+    assert substitute(escape(text), {"a": "1"}) == text
+
+
+@given(st.text(alphabet="#{}' a", max_size=12))
 def test_a_value_is_never_looked_into_again(text: str) -> None:
     assert substitute("#{a}", {"a": text}) == text
 
 
 def test_a_missing_parameter_is_named_with_a_guess() -> None:
-    with pytest.raises(ParameterError, match="'sped' does not exist. Its context has: speed. Did"):
+    with pytest.raises(
+        UnknownParameterError,
+        match="^refers to the parameter 'sped', which does not exist. There are: s",
+    ):
         substitute("#{sped}", {"speed": "1"})
 
 
@@ -85,7 +97,12 @@ def test_an_alias_is_resolved_one_level_deep() -> None:
 
 
 def test_circles_are_found_and_do_not_hang_anything() -> None:
-    contexts = [context(1, (2,), a="1"), context(2, (1,), b="2"), context(3, (3,)), context(4, (1,))]
+    contexts = [
+        context(1, (2,), a="1"),
+        context(2, (1,), b="2"),
+        context(3, (3,)),
+        context(4, (1,)),
+    ]
 
     found = [(one.id, circle) for one, circle in inheritance_cycles(contexts)]
 
@@ -99,10 +116,6 @@ class Declared(Properties):
     password: str = Property("", sensitive=True, formerly=("pass-word",))
 
 
-class Dynamic(DynamicProperties[Expression]):
-    pass
-
-
 KNOWN = {
     "plain": Parameter(value="p"),
     "empty": Parameter(),
@@ -110,7 +123,7 @@ KNOWN = {
 }
 
 
-def test_texts_are_resolved_expressions_are_left_and_secrets_opened() -> None:
+def test_texts_are_left_to_validation_and_secrets_are_opened() -> None:
     raw = {
         "Url": "http://#{plain}/##{x}", "Said": "${a} #{plain}", "Password": "#{secret}",
         "pass-word": "enc:v1:BBBB",
@@ -119,13 +132,19 @@ def test_texts_are_resolved_expressions_are_left_and_secrets_opened() -> None:
     resolved = property_texts(Declared, raw, KNOWN, decrypt=lambda stored: f"<{stored}>")
 
     assert resolved.problems == []
-    assert resolved.texts == {
-        "Url": "http://p/#{x}", "Said": "${a} #{plain}", "Password": "<enc:v1:AAAA>",
-        "pass-word": "<enc:v1:BBBB>",
-    }  # fmt: skip
+    assert resolved.texts == raw | {"Password": "<enc:v1:AAAA>", "pass-word": "<enc:v1:BBBB>"}
     assert resolved.parameters == {"plain": "p"}
     assert property_texts(Declared, raw, KNOWN).texts["Password"] == "********"
-    assert property_texts(Dynamic, {"x": "#{plain}"}, KNOWN).texts == {"x": "#{plain}"}
+
+
+def test_a_secret_that_looks_like_a_reference_is_none() -> None:
+    raw = {"Password": "enc:v1:AAAA"}
+
+    resolved = property_texts(Declared, raw, KNOWN, decrypt=lambda stored: "a#{plain}")
+
+    scope = Scope(Environment(identity=Identity(0), parameters=resolved.parameters))
+    found = validate(Declared, resolved.texts, scope).properties
+    assert isinstance(found, Declared) and found.password == "a#{plain}"
 
 
 @pytest.mark.parametrize(

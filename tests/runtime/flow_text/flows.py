@@ -145,15 +145,15 @@ def _connected(draw: st.DrawFn, maker: _Maker, group: GroupModel) -> GroupModel:
     for source in sources:
         by_key = draw(st.lists(relationships, max_size=2, unique=True))
         for key in by_key if isinstance(source, ProcessorModel) else [()]:
-            for target in draw(st.lists(st.sampled_from(targets), max_size=2)):
-                connections.append(
-                    ConnectionModel(
-                        id=maker.id(), source=source.id, destination=target, relationships=key,
-                        name=draw(texts), max_count=draw(st.sampled_from([0, 10_000, 20_000])),
-                        max_bytes=draw(st.sampled_from([0, 2**30, 1000])),
-                        expiration_seconds=draw(seconds),
-                        prioritizers=draw(st.lists(names, max_size=2).map(tuple)),
-                        load_balance=draw(texts), bends=draw(st.lists(pairs, max_size=2).map(tuple)),
-                    )
-                )  # fmt: skip
+            connections += [
+                ConnectionModel(
+                    id=maker.id(), source=source.id, destination=target, relationships=key,
+                    name=draw(texts), max_count=draw(st.sampled_from([0, 10_000, 20_000])),
+                    max_bytes=draw(st.sampled_from([0, 2**30, 1000])),
+                    expiration_seconds=draw(seconds),
+                    prioritizers=draw(st.lists(names, max_size=2).map(tuple)),
+                    load_balance=draw(texts), bends=draw(st.lists(pairs, max_size=2).map(tuple)),
+                )
+                for target in draw(st.lists(st.sampled_from(targets), max_size=2))
+            ]  # fmt: skip
     return replace(group, connections=tuple(connections))

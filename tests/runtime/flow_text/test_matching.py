@@ -1,8 +1,8 @@
 """Ids for life: who keeps its id when a text changes."""
 
-from runtime.flow_text import read_flow
+from runtime.flow_text import read_flow, write_flow
 from runtime.flow_text.reading import FlowReading
-from runtime.model import HOLD, FlowModel
+from runtime.model import HOLD, FlowModel, GroupModel, ProcessorModel
 
 BEFORE = """\
 levada: 1
@@ -160,6 +160,15 @@ def test_many_renamed_processors_of_a_type_are_taken_for_new_ones_in_short_time(
     reading = read(flow("b"), known)
 
     assert len(reading.gone) == 600
+
+
+def test_doubles_of_an_import_keep_their_ids_under_the_names_that_text_gives_them() -> None:
+    doubles = tuple(ProcessorModel(id=id, name="log", type="LogAttribute") for id in (2, 3))
+    known = FlowModel(root=GroupModel(id=1, name="x", processors=doubles), name="x", next_id=4)
+
+    after = model(write_flow(known, registry=None), known)
+
+    assert [(one.id, one.name) for one in after.root.processors] == [(2, "log"), (3, "log 2")]
 
 
 def test_labels_and_contexts_keep_their_ids() -> None:

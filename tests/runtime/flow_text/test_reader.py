@@ -279,7 +279,8 @@ def test_a_name_with_a_slash_is_a_target_as_it_stands_and_in_quotes() -> None:
 
 def test_parameters_make_the_context_flow_and_groups_name_theirs() -> None:
     model = model_of(
-        "levada: 1\nparameters:\n  a: 1\n  b: {value: 2, description: two}\n  c: {sensitive: true}\n"
+        "levada: 1\nparameters:\n  a: 1\n  b: {value: 2, description: two}\n"
+        "  c: {sensitive: true}\n"
         "contexts:\n  other: {inherits: flow, parameters: {d: 4}}\n"
         "groups:\n  g: {parameters: other}\n  h: {}\n"
     )

@@ -54,9 +54,7 @@ def without_ids(model: FlowModel) -> FlowModel:
     return replace(model, parameter_contexts=own_contexts, root=root, next_id=0)
 
 
-def _renumbered(
-    group: GroupModel, numbers: dict[int, int], contexts: dict[int, int]
-) -> GroupModel:
+def _renumbered(group: GroupModel, numbers: dict[int, int], contexts: dict[int, int]) -> GroupModel:
     def number(id: int) -> int:
         return numbers.setdefault(id, len(numbers))
 
@@ -69,9 +67,7 @@ def _renumbered(
         id=number(group.id),
         ports=all_of(group.ports),
         # Which relationships end is a set: text lists them where their other targets stand.
-        processors=all_of(
-            replace(one, ended=tuple(sorted(one.ended))) for one in group.processors
-        ),
+        processors=all_of(replace(one, ended=tuple(sorted(one.ended))) for one in group.processors),
         funnels=all_of(group.funnels),
         services=all_of(group.services),
         labels=all_of(group.labels),
@@ -84,6 +80,7 @@ def _renumbered(
     )
 
 
+@pytest.mark.slow
 @quick
 @given(flows())
 def test_a_flow_reads_back_as_it_was_written(model: FlowModel) -> None:
@@ -97,6 +94,7 @@ def test_a_flow_reads_back_as_it_was_written(model: FlowModel) -> None:
     assert without_ids(reading.model) == without_ids(named)
 
 
+@pytest.mark.slow
 @quick
 @given(flows(), flows())
 def test_a_text_over_any_other_means_the_flow_that_was_written(
@@ -241,9 +239,7 @@ def test_a_new_setting_goes_to_its_place_and_a_lost_one_takes_only_its_line() ->
 
 def test_a_comment_inside_a_replaced_list_moves_above_it() -> None:
     def lead_elsewhere(model: FlowModel) -> FlowModel:
-        connections = tuple(
-            one for one in model.root.connections if one.relationships != ("big",)
-        )
+        connections = tuple(one for one in model.root.connections if one.relationships != ("big",))
         kept = replace(model.root, connections=connections)
         route = kept.processors[1]
         ended = replace(route, ended=("big", "unmatched"))
@@ -267,9 +263,7 @@ def test_a_removed_component_takes_its_comment_with_it_and_no_other() -> None:
     kept = replace(
         root,
         processors=root.processors[1:],
-        connections=tuple(
-            one for one in root.connections if one.source != root.processors[0].id
-        ),
+        connections=tuple(one for one in root.connections if one.source != root.processors[0].id),
     )
 
     written = write_flow(replace(model, root=kept), registry=None, previous=WRITTEN)
