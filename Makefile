@@ -1,5 +1,6 @@
 # install  make .venv with Levada and everything that development needs
-# demo     stream the flights that left New York in 2013; PORT=8080 FOR=30s SPEED=max are optional
+# demo     stream the flights that left New York in 2013; optional: PORT=8080 ANSWERS=8081 (where the
+#          flow itself answers), FOR=30s (stop after), SPEED=max (or how many times faster than life)
 # test     run all tests
 # check    lint, types and the style test
 # bench    print the figures that the README quotes
@@ -7,6 +8,7 @@
 
 PYTHON ?= python3
 PORT ?= 8080
+ANSWERS ?= 8081
 FLIGHTS = .levada/flights
 
 .PHONY: install demo test check bench docs
@@ -31,9 +33,10 @@ install: .venv/installed
 # copied each time, its flow only once: from then on the home's flow is the truth.
 demo: install
 	@mkdir -p $(FLIGHTS)/extensions
-	@cp examples/flights/*.py $(FLIGHTS)/extensions/
+	@cp examples/flights/extensions/*.py $(FLIGHTS)/extensions/
 	@test -e $(FLIGHTS)/flow.yaml || cp examples/flights/flow.yaml $(FLIGHTS)/flow.yaml
 	.venv/bin/levada up --home $(FLIGHTS) --flow $(FLIGHTS)/flow.yaml --port $(PORT) --progress \
+	    --param output=$(FLIGHTS)/hours --param port=$(ANSWERS) \
 	    $(if $(FOR),--for $(FOR)) $(if $(SPEED),--param speed=$(SPEED))
 
 test: install

@@ -38,6 +38,8 @@ from runtime.log_format import (
 )
 
 PREFIX: Final = "checkpoint-"
+FRESH: Final = ".new"
+DAMAGED: Final = ".damaged"
 CHUNK: Final = 1_000
 KEPT: Final = 2
 VERSION: Final = 1
@@ -98,7 +100,7 @@ def write_checkpoint(
 ) -> Path:
     """Write a checkpoint under a temporary name, synced; `publish` makes it count."""
     disk.make_directory(directory)
-    path = directory / f"{PREFIX}{head.sequence:020d}.new"
+    path = directory / f"{PREFIX}{head.sequence:020d}{FRESH}"
     if disk.exists(path):
         disk.remove(path)
     file = disk.create(path)
@@ -123,7 +125,9 @@ def publish(path: Path, disk: Disk) -> Path:
     final = path.with_suffix("")
     disk.rename(path, final)
     disk.sync_directory(final.parent)
-    for name in _names(final.parent, disk)[:-KEPT]:
+    # Those that a crash left half written go as well.
+    unfinished = [name for name in disk.names(final.parent) if name.endswith(FRESH)]
+    for name in (*_names(final.parent, disk)[:-KEPT], *unfinished):
         disk.remove(final.parent / name)
     return final
 
@@ -134,25 +138,33 @@ def sequences(directory: Path, disk: Disk) -> list[int]:
 
 
 def load_newest(directory: Path, disk: Disk, home: int) -> tuple[Head, Fold, list[str]] | None:
-    """Load the newest checkpoint that is whole; the third value names the damaged ones.
+    """Load the newest checkpoint that is whole; the third value says why others are set aside.
 
     Raises:
         CheckpointDamagedError: there are checkpoints, but none is whole.
     """
     problems: list[str] = []
+    damaged: list[Path] = []
     for name in reversed(_names(directory, disk)):
         try:
             head, fold = load(directory / name, disk)
         except CheckpointDamagedError as error:
             problems.append(str(error))
+            damaged.append(directory / name)
             continue
         if head.home != home:
             raise CheckpointDamagedError(
                 f"{directory / name} belongs to home {head.home:012x}, not {home:012x}"
             )
+        # Only now: while none is whole they stay where they are, for who repairs the home.
+        for path in damaged:
+            disk.rename(path, path.with_name(path.name + DAMAGED))
         return head, fold, problems
     if problems:
-        raise CheckpointDamagedError("; ".join(problems))
+        raise CheckpointDamagedError(
+            "; ".join(problems) + ". No whole checkpoint is left: restore one from a backup of "
+            "the home"
+        )
     return None
 
 

@@ -23,6 +23,7 @@ from runtime.commit import (
     Target,
     encode_ids,
 )
+from runtime.creation import Family
 from runtime.flowfile import Claim, FlowFile
 from runtime.queue import Queue, Run
 
@@ -324,7 +325,9 @@ def settle_retries(session: Session, now: float) -> None:
     for name in retry.relationships:
         for flowfile in session.routes.get(name, ()):
             origin = origins.get(flowfile.id)
-            if origin and origin[1].retries < retry.count:
+            if origin is None or origin[1].retries >= retry.count:
+                continue
+            if not _is_joined(session, flowfile.id):
                 again.add(flowfile.id)
                 _defer(session, flowfile.id, origin, now)
     if again:
@@ -339,7 +342,7 @@ def _defer(session: Session, id: int, origin: tuple[Queue, Run, int], now: float
         if component.retry.backoff == "penalize"
         else component.yield_seconds
     )
-    wait = min(component.retry.max_backoff_seconds, base * 2**run.retries)
+    wait = min(component.retry.max_backoff_seconds, base * 2 ** min(run.retries, 40))
     single = run.of([run.flowfiles[index - run.index]], index=index)
     single.retries += 1
     single.since = int(now * 1e6) // 1000
@@ -352,18 +355,46 @@ def _undo(session: Session, again: set[int]) -> None:
         if id in session.rewritten:
             session.forget_rewrite(id)
     # Children of what is tried again vanish with it, and their children in turn.
-    gone = set(again)
-    for family in session.families:
-        if gone.intersection(family.parents):
-            gone.update(family.children)
+    gone = _descendants(session, again)
     for flowfiles in (*session.routes.values(), *session.dropped.values()):
         flowfiles[:] = [one for one in flowfiles if one.id not in gone]
-    session.families = [one for one in session.families if not gone.intersection(one.parents)]
+    session.families = [_left(one, gone) for one in session.families]
     session.reported = [one for one in session.reported if one.ids[0] not in gone]
     session.changed = _without(session.changed, gone)
     session.reasons = _without(session.reasons, gone)
     session.created = _without(session.created, gone)
     session.penalized = {id for id in session.penalized if id not in gone}
+
+
+def _descendants(session: Session, ids: set[int]) -> set[int]:
+    """Return these and all that this session made of them."""
+    found = set(ids)
+    for family in session.families:
+        if family.event is EventType.CLONE:
+            pairs = zip(family.children, family.parents, strict=True)
+            found.update(child for child, parent in pairs if parent in found)
+        elif found.intersection(family.parents):
+            found.update(family.children)
+    return found
+
+
+def _is_joined(session: Session, id: int) -> bool:
+    """Tell whether others would be lost if all that was made of a flowfile vanished."""
+    joins = [one for one in session.families if one.event is EventType.JOIN]
+    if not joins:
+        return False
+    descendants = _descendants(session, {id})
+    return any(descendants.intersection(join.parents) for join in joins)
+
+
+def _left(family: Family, gone: set[int]) -> Family:
+    """Return what is left of a family; without children it is left out of the record."""
+    left = Family(family.event, family.parents, family.transit_uri, family.details)
+    left.children = [child for child in family.children if child not in gone]
+    if family.event is EventType.CLONE:
+        pairs = zip(family.children, family.parents, strict=True)
+        left.parents = [parent for child, parent in pairs if child not in gone]
+    return left
 
 
 def _without(mapping: dict[int, T], gone: set[int]) -> dict[int, T]:

@@ -21,16 +21,20 @@ import itertools
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from operator import attrgetter
 
 from runtime.flowfile import Claim
 
-_segment_of = attrgetter("segment")
 
-
-def count_segments(claims: Iterable[Claim | None]) -> Counter[int]:
+def count_segments(claims: Iterable[Claim | None]) -> Mapping[int, int]:
     """Return how many of the claims lie in each segment; None (empty content) counts nowhere."""
-    return Counter(map(_segment_of, filter(None, claims)))
+    segments = [claim.segment for claim in claims if claim is not None]
+    if not segments:
+        return {}
+    # A batch nearly always lies in one segment, and a Counter costs more than all the rest.
+    first = segments[0]
+    if segments.count(first) == len(segments):
+        return {first: len(segments)}
+    return Counter(segments)
 
 
 class SegmentReferences:

@@ -37,7 +37,7 @@ from runtime.processor import Processor
 from runtime.properties import Problem, Scope
 from runtime.queue import PrioritizedQueue, Queue
 from runtime.service_pool import ServicePool
-from runtime.wiring import group_paths, is_prioritized, join, wire
+from runtime.wiring import connections, group_paths, is_prioritized, join, ways_out, wire
 
 if TYPE_CHECKING:
     from runtime.engine import Engine
@@ -85,7 +85,9 @@ class Controller:
         self._lock = threading.RLock()
         self._lifecycle = ThreadPoolExecutor(8, thread_name_prefix="lifecycle")
         self._retries: dict[int, threading.Timer] = {}
+        self._starting: dict[int, Future[None]] = {}
         self._closing = False
+        scheduler.on_ran_once = self._ran_once
 
     # Loading and editing
 
@@ -109,8 +111,7 @@ class Controller:
             old = self.flow
             flow = _next_revision(flow, old)
             running = any(one.status is Status.RUNNING for one in self.engine.components.values())
-            affected = self._affected(old, flow)
-            self._quiesce(affected)
+            self._quiesce(self._affected(old, flow))
             record = self.engine.new_record()
             record.revision = flow.revision
             record.action = Action("edit", user, note, encode_flow(flow))
@@ -120,9 +121,7 @@ class Controller:
             self._build(flow)
             if running:
                 self.start_all()
-            else:
-                for component in affected:
-                    component.status = Status.STOPPED
+            self.scheduler.reconsider_all()
             for listener in self.listeners:
                 listener(flow)
             return flow
@@ -131,17 +130,29 @@ class Controller:
         """Return the running components that the edit changes or removes."""
         before, after = _models(old), _models(new)
         contexts_changed = old.parameter_contexts != new.parameter_contexts
+        ways_before, ways_after = ways_out(old), ways_out(new)
         affected = []
         for id, component in self.engine.components.items():
             changed = _settings(before.get(id)) != _settings(after.get(id))
-            if changed or (contexts_changed and isinstance(before.get(id), ProcessorModel)):
+            # What leaves by a relationship that lost its last connection would end there.
+            loses_way = not ways_before.get(id, set()) <= ways_after.get(id, set())
+            in_context = contexts_changed and isinstance(before.get(id), ProcessorModel)
+            if changed or loses_way or in_context or _holds_from_elsewhere(component, new):
                 affected.append(component)
         return affected
 
     def _quiesce(self, components: list[Component]) -> None:
-        """Bring components to a session boundary and stop them."""
-        for component in components:
-            self._stop(component, EDIT_WAIT_SECONDS)
+        """Bring components to a session boundary and stop them, all or none."""
+        stopped: list[Component] = []
+        try:
+            for component in components:
+                if component.status in (Status.RUNNING, Status.STARTING):
+                    stopped.append(component)
+                    self._stop(component, EDIT_WAIT_SECONDS)
+        except BusyError:
+            for component in stopped:
+                self._start(component)
+            raise
 
     def _build(self, flow: FlowModel) -> None:
         paths = group_paths(flow)
@@ -155,7 +166,7 @@ class Controller:
                 present[port.id] = self._passing(port, path)
             for funnel in group.funnels:
                 present[funnel.id] = self._passing(funnel, path)
-        with self.engine.lock:
+        with self.engine.settled():
             for id in [id for id in self.engine.components if id not in present]:
                 self.engine.components[id].status = Status.STOPPED
                 del self.engine.components[id]
@@ -293,8 +304,12 @@ class Controller:
         component = self.engine.components[id]
         with self.engine.lock:
             component.status = Status.STOPPED
+            instance, component.instance = component.instance, None
         count = self.workers.terminate(component)
-        component.instance = None
+        self.engine.return_held(component)
+        if instance is not None:
+            # It may hang there as well; nobody waits for it.
+            self._lifecycle.submit(self._clean_up, component, instance)
         return count
 
     def stop_all(self, timeout_seconds: float = EDIT_WAIT_SECONDS) -> list[str]:
@@ -319,6 +334,8 @@ class Controller:
         prepared = self.prepared.get(component.id)
         if component.status in (Status.RUNNING, Status.STARTING) or prepared is None:
             return None
+        if component.status is Status.STOPPING:
+            self._end(component)
         problems = [str(one) for one in (*prepared.problems, *self._wiring_problems(component))]
         component.problems = tuple(problems)
         if problems:
@@ -327,34 +344,46 @@ class Controller:
                 self._report(component, f"is not valid: {problem}")
             return None
         component.status = Status.STARTING
-        return self._lifecycle.submit(self._begin, component, prepared)
+        started = self._lifecycle.submit(self._begin, component, prepared)
+        self._starting[component.id] = started
+        return started
 
     def _begin(self, component: Component, prepared: Prepared) -> None:
+        instance: Processor | None = None
         try:
             with self.engine.lock:
                 apply(component, prepared)
-            instance = instantiate(self.engine, component, prepared)
-            component.instance = instance
+            instance = component.instance = instantiate(self.engine, component, prepared)
             self._call(instance.start)
         except Exception as error:  # the author's code: tell, and try again after the yield
             self._report(component, f"could not start: {_words(error)}. Next try in "
                          f"{component.yield_seconds:g} s")  # fmt: skip
-            self._abort_start(component)
-            self._retry(component)
+            self._abort_start(component, instance)
             return
         with self.engine.lock:
-            component.status = Status.RUNNING
-            self.scheduler.begin(component)
+            if component.instance is instance:
+                component.status = Status.RUNNING
+                self.scheduler.begin(component)
+                return
+        # Terminated meanwhile.
+        self._clean_up(component, instance)
 
-    def _abort_start(self, component: Component) -> None:
-        instance = component.instance
-        component.instance = None
-        component.status = Status.STOPPED
+    def _abort_start(self, component: Component, instance: Processor | None) -> None:
+        with self.engine.lock:
+            terminated = component.instance is not instance
+            if not terminated:
+                component.instance = None
+                component.status = Status.STOPPED
         if instance is not None:
-            try:
-                self._call(instance.stop)
-            except Exception as error:  # the author's code again
-                self._report(component, f"could not clean up: {_words(error)}")
+            self._clean_up(component, instance)
+        if not terminated:
+            self._retry(component)
+
+    def _clean_up(self, component: Component, instance: Processor) -> None:
+        try:
+            self._call(instance.stop)
+        except Exception as error:  # the author's code must not keep a flow from stopping
+            self._report(component, f"raised while it stopped: {_words(error)}")
 
     def _retry(self, component: Component) -> None:
         if self._closing:
@@ -372,13 +401,12 @@ class Controller:
         timer.start()
 
     def _stop(self, component: Component, timeout_seconds: float) -> None:
-        timer = self._retries.pop(component.id, None)
-        if timer is not None:
-            timer.cancel()
+        self._cancel_retry(component)
+        if component.status is Status.STARTING:
+            self._wait_for_start(component, timeout_seconds)
         with self.engine.lock:
             if component.status is not Status.RUNNING:
-                if component.status is not Status.STARTING:
-                    return
+                return
             component.status = Status.STOPPING
             done = self.scheduler.finished.wait_for(
                 lambda: component.active == 0, timeout_seconds
@@ -390,15 +418,41 @@ class Controller:
                 f"{component.path} is in a trigger that does not end (for {timeout_seconds:g} s). "
                 "Wait for it, or terminate it"
             )
+        self._end(component)
+
+    def _wait_for_start(self, component: Component, timeout_seconds: float) -> None:
+        try:
+            self._starting[component.id].result(timeout_seconds)
+        except TimeoutError:
+            raise BusyError(
+                f"{component.path} is in a start that does not end (for {timeout_seconds:g} s). "
+                "Wait for it, or terminate it"
+            ) from None
+        # A start that did not succeed has set the next try meanwhile.
+        self._cancel_retry(component)
+
+    def _cancel_retry(self, component: Component) -> None:
+        timer = self._retries.pop(component.id, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _end(self, component: Component) -> None:
+        """Release the instance of a component whose triggers have ended."""
         self.engine.return_held(component)
-        instance = component.instance
-        component.instance = None
+        with self.engine.lock:
+            instance, component.instance = component.instance, None
         if instance is not None:
-            try:
-                self._call(instance.stop)
-            except Exception as error:  # the author's code must not keep a flow from stopping
-                self._report(component, f"raised while it stopped: {_words(error)}")
+            self._clean_up(component, instance)
         component.status = Status.STOPPED
+
+    def _ran_once(self, component: Component) -> None:
+        """A component ran once: release it, on a thread that holds no lock."""
+        self._lifecycle.submit(self._end_once, component)
+
+    def _end_once(self, component: Component) -> None:
+        with self._lock:
+            if component.status is Status.STOPPING:
+                self._end(component)
 
     def _call(self, function: Callable[[], Any]) -> None:
         if inspect.iscoroutinefunction(function):
@@ -428,6 +482,14 @@ class Controller:
         self.engine.bulletins.add(
             "ERROR", component.id, component.path, f"{component.path} {message}"
         )
+
+
+def _holds_from_elsewhere(component: Component, flow: FlowModel) -> bool:
+    """Tell whether a component holds flowfiles of a connection that leads elsewhere in `flow`."""
+    if not component.held:
+        return False
+    leading = {one.id for one in connections(flow) if one.destination == component.id}
+    return any(queue.id not in leading for queue, _ in component.held.values())
 
 
 def _models(

@@ -60,7 +60,11 @@ class Home:
                 "--home"
             ) from error
         self._take_lock()
-        self.node = self._begin()
+        try:
+            self.node = self._begin()
+        except BaseException:
+            self.close()
+            raise
         self.identity = Identity(self.node.home, self.node.formerly)
 
     @property

@@ -58,7 +58,7 @@ class Maintenance:
                 self.look()
             except LogFailedError:
                 return
-            except OSError as error:
+            except Exception as error:  # the supervisor of this thread: tell, and look again
                 self._node.bulletins.add(
                     "ERROR", 0, "maintenance", f"Cannot tidy the home: {error}. Next try in "
                     f"{LOOK_SECONDS:g} s",
@@ -132,8 +132,9 @@ class Maintenance:
 
     def _drop_log(self) -> None:
         node = self._node
+        # The state store was flushed before either checkpoint got its name.
         kept = sequences(node.home.directory("checkpoints"), node.disk)
-        floor = min([kept[0] if kept else 0, node.keyed.applied or node.log.durable])
+        floor = kept[0] if kept else 0
         for one in self.indexed:
             floor = min(floor, one.sequence)  # type: ignore[attr-defined]
         files = [one for one in node.log.files() if one.last_sequence is not None]

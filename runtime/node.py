@@ -80,7 +80,7 @@ class Node:
         self._on_fenced = on_fenced or _exit_fenced
         self.home = Home(path)
         try:
-            self.registry = registry or Registry(directory=self.home.directory("extensions"))
+            self.registry = registry or Registry(directories=[self.home.directory("extensions")])
             self._callbacks: queue.SimpleQueue[list[Callable[[], None]] | None]
             self._callbacks = queue.SimpleQueue()
             self._open()
@@ -206,15 +206,18 @@ class Node:
         late = self.controller.stop_all(self.settings.stop_timeout)
         self.workers.stop(self.settings.stop_timeout)
         self.maintenance.stop()
-        self.log.sync()
-        if not late:
-            self.maintenance.checkpoint()
-        self._callbacks.put(None)
-        self._dispatcher.join(self.settings.stop_timeout)
-        self.log.close()
-        self.keyed.close()
-        self.content.close()
-        self.home.close()
+        try:
+            self.log.sync()
+            if not late:
+                self.maintenance.checkpoint()
+            self._callbacks.put(None)
+            self._dispatcher.join(self.settings.stop_timeout)
+        finally:
+            # Also where the log has failed: another process must be able to open the home.
+            self.log.close()
+            self.keyed.close()
+            self.content.close()
+            self.home.close()
         return late
 
     @property

@@ -1,7 +1,7 @@
 """Which processor and service types this node has, and where each came from.
 
 Types are found by entry point (group `levada.processors`: a module or package whose public
-classes count) and as files in the extensions directory, which is looked at again while the node
+classes count) and as files in the extensions directories, which is looked at again while the node
 runs. A name that two places offer belongs to the one that was there first; the other is reported.
 """
 
@@ -13,7 +13,7 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -43,11 +43,13 @@ class ExtensionProblem:
 class Registry:
     """The known types by simple name (`RouteOnAttribute`)."""
 
-    def __init__(self, modules: Iterable[str] | None = None, directory: Path | None = None) -> None:
+    def __init__(
+        self, modules: Iterable[str] | None = None, directories: Sequence[Path] = ()
+    ) -> None:
         """`modules` None: what the installed entry points name."""
         self._types: dict[str, Extension] = {}
         self._files: dict[Path, float] = {}
-        self._directory = directory
+        self._directories = tuple(directories)
         self.problems: list[ExtensionProblem] = []
         for name in modules if modules is not None else _entry_points():
             self._add_package(name)
@@ -95,11 +97,9 @@ class Registry:
             self._types[type.__name__] = Extension(type, origin)
 
     def refresh(self) -> list[str]:
-        """Load new and changed files of the extensions directory; return the types loaded."""
-        if self._directory is None or not self._directory.is_dir():
-            return []
+        """Load new and changed files of the extensions directories; return the types loaded."""
         loaded: list[str] = []
-        for path in sorted(self._directory.glob("*.py")):
+        for path in (one for each in self._directories for one in sorted(each.glob("*.py"))):
             changed = path.stat().st_mtime
             if self._files.get(path) != changed:
                 self._files[path] = changed
@@ -136,7 +136,7 @@ class Registry:
                 continue
             known = self._types.get(value.__name__)
             if known and known.origin != origin:
-                message = f"offers {value.__name__}, which {known.origin} has already; it is left out"
+                message = f"offers {value.__name__}, which {known.origin} has; it is left out"
                 self.problems.append(ExtensionProblem(origin, message))
                 continue
             self._types[value.__name__] = Extension(value, origin)

@@ -71,6 +71,8 @@ class Session(Creation):
     """The sequence of its newest record, 0 while there is none."""
     detached = False
     """Goes on after its worker went on: it belongs to a coroutine."""
+    cautious = False
+    """A batch failed: flowfiles are offered one by one, to find the one that did it."""
 
     def __init__(self, engine: Engine, component: Component, limit: int) -> None:
         self.engine = engine
@@ -101,7 +103,8 @@ class Session(Creation):
 
         Empty when nothing can be taken now.
         """
-        flowfiles = self.engine.take(self, self.limit if count is None else count)
+        limit = self.limit if count is None or self.cautious else count
+        flowfiles = self.engine.take(self, limit)
         for_update = zip([flowfile.id for flowfile in flowfiles], flowfiles, strict=True)
         self.open.update(for_update)
         return flowfiles

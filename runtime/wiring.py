@@ -41,6 +41,14 @@ def connections(flow: FlowModel) -> Iterable[ConnectionModel]:
         yield from group.connections
 
 
+def ways_out(flow: FlowModel) -> dict[int, set[str]]:
+    """Return the relationships of each component that lead somewhere."""
+    ways: dict[int, set[str]] = {}
+    for model in connections(flow):
+        ways.setdefault(model.source, set()).update(model.relationships or ("",))
+    return ways
+
+
 def wire(engine: Engine, flow: FlowModel, make_queue: MakeQueue) -> dict[int, Queue]:
     """Set inputs, outputs and routes of all components; return the queues that lost their place.
 

@@ -19,13 +19,13 @@ from runtime.commands.options import (
     friendly,
     home_option,
     json_option,
+    make_registry,
     read_settings,
     set_option,
     take_option,
 )
 from runtime.control import call
 from runtime.flow_check import read_and_check
-from runtime.registry import Registry
 from runtime.settings import template
 from runtime.units import format_size
 
@@ -37,7 +37,7 @@ from runtime.units import format_size
 @friendly
 def check(flow: Path, home: Path, as_json: bool) -> None:
     """Find every mistake in FLOW, with its line and its remedy."""
-    registry = Registry(directory=home / "extensions")
+    registry = make_registry(home, flow)
     reading = read_and_check(flow.read_bytes(), file=str(flow), registry=registry)
     if as_json:
         click.echo(json.dumps([_problem(one) for one in reading.problems]))

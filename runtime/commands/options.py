@@ -21,10 +21,12 @@ from runtime.log_format import LogVersionError
 from runtime.log_reader import LogDamagedError
 from runtime.log_writer import LogStartError
 from runtime.parameters import ParameterError, parse_override, parse_parameter_file
+from runtime.registry import Registry
 from runtime.secrets import SecretError
 from runtime.settings import Settings, SettingsError, Source, load_settings
 from runtime.units import parse_duration
 
+EXTENSIONS: Final = "extensions"
 EXPECTED: Final = (
     BindingError,
     CheckpointDamagedError,
@@ -116,3 +118,11 @@ def read_parameters(parameters: tuple[str, ...], file: Path | None) -> dict[str,
         values.update(parse_parameter_file(file.read_text(encoding="utf-8"), file=str(file)))
     values.update(parse_override(text) for text in parameters)
     return values
+
+
+def make_registry(home: Path, flow: Path | None) -> Registry:
+    """Find all types: installed ones, those of the home, and those that lie beside a flow file."""
+    directories = [home / EXTENSIONS]
+    if flow is not None:
+        directories.append(flow.resolve().parent / EXTENSIONS)
+    return Registry(directories=directories)

