@@ -402,9 +402,7 @@ class MergeContent(Processor):
         for flowfile in left_out:
             reason = MergeError("Another flowfile of its bin has the same name in the archive")
             session.transfer(session.clone(flowfile), self.failure, reason=reason)
-        note = {"merge.uuid": uuid}
-        put = session.put
-        session.transfer([put(flowfile, note) for flowfile in flowfiles], self.original)
+        session.transfer(session.put_all(flowfiles, {"merge.uuid": uuid}), self.original)
 
     def _attributes(self, flowfiles: Sequence[FlowFile]) -> dict[str, str]:
         if self.properties.attributes is AttributeStrategy.COMMON:

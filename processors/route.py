@@ -24,6 +24,7 @@ from runtime.session import Session
 
 UNMATCHED: Final = "unmatched"
 MATCHED: Final = "matched"
+ROUTE_ATTRIBUTE: Final = "RouteOnAttribute.Route"
 
 
 class RoutingStrategy(Choice):
@@ -93,8 +94,10 @@ class RouteOnAttribute(Processor):
         match self.properties.strategy:
             case RoutingStrategy.BY_NAME if len(columns) == 1:
                 self._split(session, flowfiles, columns[0], self._conditions[0][0])
-            case RoutingStrategy.BY_NAME:
+            case RoutingStrategy.BY_NAME if columns:
                 self._route_to_each(session, flowfiles, columns)
+            case RoutingStrategy.BY_NAME:
+                _move_all(session, flowfiles, UNMATCHED)
             case strategy:
                 decide = all if strategy is RoutingStrategy.ALL else any
                 # Without conditions all are met and none is, as in NiFi.
@@ -104,29 +107,39 @@ class RouteOnAttribute(Processor):
     def _split(
         self, session: Session, flowfiles: list[FlowFile], met: Sequence[bool], name: str
     ) -> None:
-        # The attribute costs a new version each; the moves cost one call a relationship.
-        put = session.put
-        chosen = {"RouteOnAttribute.Route": name}
-        others = {"RouteOnAttribute.Route": UNMATCHED}
         pairs = list(zip(flowfiles, met, strict=True))
-        if routed := [put(flowfile, chosen) for flowfile, yes in pairs if yes]:
-            session.transfer(routed, name)
-        if routed := [put(flowfile, others) for flowfile, yes in pairs if not yes]:
-            session.transfer(routed, UNMATCHED)
+        routes = (
+            (name, [flowfile for flowfile, yes in pairs if yes]),
+            (UNMATCHED, [flowfile for flowfile, yes in pairs if not yes]),
+        )
+        for route, members in routes:
+            _move_all(session, members, route)
 
     def _route_to_each(
         self, session: Session, flowfiles: list[FlowFile], columns: list[list[bool]]
     ) -> None:
         names = [name for name, _ in self._conditions]
-        rows: Iterable[tuple[bool, ...]] = (
-            zip(*columns, strict=True) if columns else [()] * len(flowfiles)
-        )
-        attribute = "RouteOnAttribute.Route"
-        routes: dict[str, list[FlowFile]] = {name: [] for name in (*names, UNMATCHED)}
-        for flowfile, row in zip(flowfiles, rows, strict=True):
+        # Flowfiles that meet the same conditions move together, in one call.
+        alike: dict[tuple[bool, ...], list[FlowFile]] = {}
+        for flowfile, row in zip(flowfiles, zip(*columns, strict=True), strict=True):
+            try:
+                alike[row].append(flowfile)
+            except KeyError:
+                alike[row] = [flowfile]
+        for row, members in alike.items():
             met = [name for name, yes in zip(names, row, strict=True) if yes]
-            route_to(session, routes, flowfile, met, attribute=attribute)
-        move(session, routes)
+            if len(met) < 2:
+                _move_all(session, members, met[0] if met else UNMATCHED)
+                continue
+            routes: dict[str, list[FlowFile]] = {name: [] for name in met}
+            for flowfile in members:
+                route_to(session, routes, flowfile, met, attribute=ROUTE_ATTRIBUTE)
+            move(session, routes)
+
+
+def _move_all(session: Session, flowfiles: list[FlowFile], name: str) -> None:
+    if flowfiles:
+        session.transfer(session.put_all(flowfiles, {ROUTE_ATTRIBUTE: name}), name)
 
 
 class RouteOnContent(Processor):

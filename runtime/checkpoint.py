@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
@@ -36,6 +36,10 @@ from runtime.log_format import (
     sector_end,
     split_records,
 )
+
+if TYPE_CHECKING:
+    from runtime.engine import Engine
+    from runtime.queue import Run
 
 PREFIX: Final = "checkpoint-"
 FRESH: Final = ".new"
@@ -93,6 +97,39 @@ class CheckpointDamagedError(RuntimeError):
 
 T = TypeVar("T")
 _encode = msgspec.msgpack.Encoder().encode
+
+
+def gather(engine: Engine) -> dict[int, list[Run]]:
+    """Copy the references to all runs; what sessions hold counts as in its queue.
+
+    Whoever calls holds the engine's lock.
+    """
+    queues = {id: queue.runs() for id, queue in engine.queues.items()}
+    for session in engine.sessions:
+        for queue, runs in session.taken:
+            queues[queue.id] += runs
+        for queue, run in session.resumed.values():
+            queues[queue.id].append(run)
+    for component in engine.components.values():
+        for queue, run in component.held.values():
+            queues[queue.id].append(run)
+    # A run that lies here may be split by a take while it is encoded: copy the lists' ends.
+    return {
+        id: [run.of(list(run.flowfiles), index=run.index) for run in runs]
+        for id, runs in queues.items()
+        if runs
+    }
+
+
+def places(queues: dict[int, list[Run]]) -> Iterator[tuple[int, list[Place]]]:
+    """Turn gathered runs into entries, each queue in the order of its places."""
+    for id, runs in queues.items():
+        runs.sort(key=lambda run: (run.sequence, run.index))
+        yield id, [
+            Place(flowfile, run.sequence, index, run.retries, run.due, run.since)
+            for run in runs
+            for index, flowfile in enumerate(run.flowfiles, run.index)
+        ]
 
 
 def write_checkpoint(

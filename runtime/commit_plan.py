@@ -143,30 +143,35 @@ def plan_commit(session: Session, now: float) -> Plan:
 
 
 def _plan_taken(session: Session, plan: Plan) -> None:
-    retried = session.deferred
-    apart = bool(session.returned or session.held or retried)
-    kept = {flowfile.id for flowfile in session.held} if session.held else set()
+    kept = {flowfile.id for flowfile in session.held}
+    apart = kept.union(session.returned, session.deferred)
     for queue, runs in session.taken:
-        if apart:
-            flowfiles: list[FlowFile] = []
-            for run in runs:
-                for index, flowfile in enumerate(run.flowfiles, run.index):
-                    id = flowfile.id
-                    if id in session.returned:
-                        single = run.of([flowfile], index=index)
-                        plan.returned.append((queue, single, session.returned[id]))
-                    elif id in kept:
-                        plan.held.append((queue, run.of([flowfile], index=index)))
-                    elif id not in retried:
-                        flowfiles.append(flowfile)
-            _take(plan, queue, flowfiles, sum([one.size for one in flowfiles]))
-        elif len(runs) == 1:
+        if len(runs) == 1 and not apart:
             _take(plan, queue, runs[0].flowfiles, runs[0].size)
-        else:
-            flowfiles = [flowfile for run in runs for flowfile in run.flowfiles]
-            _take(plan, queue, flowfiles, sum([run.size for run in runs]))
+            continue
+        flowfiles: list[FlowFile] = []
+        for run in runs:
+            staying = run.flowfiles
+            if apart:
+                staying = [one for one in staying if one.id not in apart]
+                if len(staying) < len(run.flowfiles):
+                    _plan_apart(session, plan, queue, run)
+            flowfiles += staying
+        _take(plan, queue, flowfiles, sum([one.size for one in flowfiles]))
     if session.resumed:
         _plan_resumed(session, plan, kept)
+
+
+def _plan_apart(session: Session, plan: Plan, queue: Queue, run: Run) -> None:
+    """Plan for the flowfiles of a run that the session put back or holds."""
+    kept = {flowfile.id for flowfile in session.held}
+    for index, flowfile in enumerate(run.flowfiles, run.index):
+        id = flowfile.id
+        if id in session.returned:
+            single = run.of([flowfile], index=index)
+            plan.returned.append((queue, single, session.returned[id]))
+        elif id in kept:
+            plan.held.append((queue, run.of([flowfile], index=index)))
 
 
 def _take(plan: Plan, queue: Queue, flowfiles: list[FlowFile], size: int) -> None:

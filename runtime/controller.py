@@ -115,9 +115,13 @@ class Controller:
             record = self.engine.new_record()
             record.revision = flow.revision
             record.action = Action("edit", user, note, encode_flow(flow))
-            self.engine.act(record)
-            self.flow = flow
-            self.engine.revision = flow.revision
+
+            def become(_: int) -> None:
+                # Under the lock: a checkpoint has the flow of just the records that it holds.
+                self.flow = flow
+                self.engine.revision = flow.revision
+
+            self.engine.act(record, become)
             self._build(flow)
             if running:
                 self.start_all()

@@ -8,13 +8,11 @@ them afterwards. Nothing is removed that recovery, the state store or the proven
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from runtime.checkpoint import Head, Place, publish, sequences, write_checkpoint
+from runtime.checkpoint import Head, gather, places, publish, sequences, write_checkpoint
 from runtime.log import LogFailedError
 from runtime.model import encode_flow
-from runtime.queue import Run
 from runtime.units import format_size
 
 if TYPE_CHECKING:
@@ -86,7 +84,7 @@ class Maintenance:
         end = node.log.end()
         with engine.settled():
             sequence = engine.sequence
-            queues = self._gather()
+            queues = gather(engine)
             states = {one.id: one.state for one in engine.components.values() if one.state}
             counters = dict(engine.counters)
             flow = node.controller.flow
@@ -108,27 +106,11 @@ class Maintenance:
             counters=counters,
         )
         directory = node.home.directory("checkpoints")
-        path = write_checkpoint(directory, node.disk, head, _places(queues))
+        path = write_checkpoint(directory, node.disk, head, places(queues))
         publish(path, node.disk)
         self._checkpointed = sequence
         self._checkpointed_at = node.clock.monotonic()
         return sequence
-
-    def _gather(self) -> dict[int, list[Run]]:
-        """Copy the references to all runs; what sessions hold counts as in its queue."""
-        engine = self._node.engine
-        queues = {id: queue.runs() for id, queue in engine.queues.items()}
-        for session in engine.sessions:
-            for queue, runs in session.taken:
-                queues[queue.id] += runs
-            for queue, run in session.resumed.values():
-                queues[queue.id].append(run)
-        for component in engine.components.values():
-            for queue, run in component.held.values():
-                queues[queue.id].append(run)
-        # A run that lies here may be split by a take while it is encoded: copy the lists' ends.
-        return {id: [run.of(list(run.flowfiles), index=run.index) for run in runs]
-                for id, runs in queues.items() if runs}  # fmt: skip
 
     def _drop_log(self) -> None:
         node = self._node
@@ -181,13 +163,3 @@ class Maintenance:
             scheduler.reconsider_all()
         if sources:
             node.content.maintain(needed_free_bytes=reserve)
-
-
-def _places(queues: dict[int, list[Run]]) -> Iterator[tuple[int, list[Place]]]:
-    for id, runs in queues.items():
-        runs.sort(key=lambda run: (run.sequence, run.index))
-        yield id, [
-            Place(flowfile, run.sequence, index, run.retries, run.due, run.since)
-            for run in runs
-            for index, flowfile in enumerate(run.flowfiles, run.index)
-        ]

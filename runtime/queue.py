@@ -194,7 +194,10 @@ class Queue:
 
     def runs(self) -> list[Run]:
         """Return all runs that lie here, waiting ones last; taken ones are not among them."""
-        return [*self._runs, *(entry[2] for entry in sorted(self._waiting, key=lambda e: e[:2]))]
+        return [*self._runs, *self._waiting_runs()]
+
+    def _waiting_runs(self) -> Iterator[Run]:
+        return (run for _, _, run in sorted(self._waiting, key=lambda entry: entry[:2]))
 
     def flowfiles(self) -> Iterator[FlowFile]:
         """Yield what lies here in the order of taking, then what waits."""
@@ -253,11 +256,14 @@ class PrioritizedQueue(Queue):
         return taken
 
     def runs(self) -> list[Run]:
+        entries = list(self._heap)
+        for run in self._runs:
+            entries += self._entries(run)
         ordered = [
             Run(sequence, [flowfile], flowfile.size, index=index, retries=retries)
-            for _, sequence, index, _, flowfile, retries in sorted(self._heap)
+            for _, sequence, index, _, flowfile, retries in sorted(entries)
         ]
-        return ordered + super().runs()
+        return [*ordered, *self._waiting_runs()]
 
     def clear(self) -> list[Run]:
         removed = super().clear()
@@ -267,11 +273,17 @@ class PrioritizedQueue(Queue):
     def _sort_in(self, durable: int | None) -> None:
         runs = self._runs
         while runs and (durable is None or runs[0].sequence <= durable):
-            run = runs.popleft()
-            for index, flowfile in enumerate(run.flowfiles, run.index):
-                key = self._key(flowfile, run.sequence, index)
-                entry = (key, run.sequence, index, flowfile.id, flowfile, run.retries)
+            entries = self._entries(runs[0])
+            runs.popleft()
+            for entry in entries:
                 heapq.heappush(self._heap, entry)
+
+    def _entries(self, run: Run) -> list[tuple[Any, int, int, int, FlowFile, int]]:
+        sequence, retries, key = run.sequence, run.retries, self._key
+        return [
+            (key(flowfile, sequence, index), sequence, index, flowfile.id, flowfile, retries)
+            for index, flowfile in enumerate(run.flowfiles, run.index)
+        ]
 
 
 def _place(run: Run) -> tuple[int, int]:

@@ -188,6 +188,14 @@ def test_every_dependency_has_its_reason_in_the_architecture() -> None:
     assert declared and not missing, f"ARCHITECTURE.md gives no reason for {missing}"
 
 
+@pytest.mark.parametrize("document", sorted((ROOT / "docs").glob("*.md")), ids=lambda one: one.name)
+def test_python_in_the_documents_runs(document: Path) -> None:
+    for block in blocks(document):
+        if block.language == "python":
+            module: dict[str, object] = {"__name__": "example"}
+            exec(compile(block.text, document.name, "exec"), module)
+
+
 # The reference
 
 

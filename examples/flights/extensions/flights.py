@@ -263,7 +263,7 @@ class ReplayFlights(Processor):
             rows.append(row)
         for index in self._flights.hour_ends(position, len(lines)):
             rows[index]["hour.complete"] = "true"
-        session.transfer(list(map(session.create, rows, lines)), self.success)
+        session.transfer(session.create_many(rows, lines), self.success)
 
 
 class EnrichFlight(Processor):
@@ -305,15 +305,15 @@ class EnrichFlight(Processor):
 
     def on_trigger(self, session: Session) -> None:
         """Add the names."""
-        session.transfer([self._named(session, one) for one in session.take()], self.success)
+        flowfiles = session.take()
+        names = [self._names(flowfile) for flowfile in flowfiles]
+        session.transfer(session.put_each(flowfiles, names), self.success)
 
-    def _named(self, session: Session, flowfile: FlowFile) -> FlowFile:
+    def _names(self, flowfile: FlowFile) -> dict[str, str]:
         code = flowfile.attributes.get
         codes = code("carrier"), code("origin"), code("dest")
         names = self._known.get(codes)
-        if names is None:
-            names = self._look_up(*codes)
-        return session.put(flowfile, names) if names else flowfile
+        return self._look_up(*codes) if names is None else names
 
     def _look_up(
         self, carrier: str | None, origin: str | None, dest: str | None
