@@ -5,6 +5,7 @@ Exit codes: 0; 1 for what cannot be done; 2 for a command line that makes no sen
 """
 
 import asyncio
+import getpass
 import shutil
 import sys
 from collections.abc import Callable
@@ -172,7 +173,7 @@ def replay(event: int, note: str, home: Path, as_json: bool) -> None:
 
     path = f"/provenance/events/{event}/replay"
     try:
-        answer = asyncio.run(call(home, "POST", path, {"note": note}))
+        answer = asyncio.run(call(home, "POST", path, {"note": note, "user": getpass.getuser()}))
     except NodeNotRunningError as error:
         raise click.ClickException(str(error)) from error
     if as_json:

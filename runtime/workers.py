@@ -176,11 +176,16 @@ class Workers:
                 return False
             engine.sessions.discard(session)
             component.woken = False
-            limit = 1 if component.cautious else component.batch_size
-            worker.session = session = Session(engine, component, limit)
-            engine.sessions.add(session)
-            worker.serial += 1
+            self._begin_session(worker, component)
             return True
+
+    def _begin_session(self, worker: Worker, component: Component) -> None:
+        limit = 1 if component.cautious else component.batch_size
+        worker.session = session = Session(self.engine, component, limit)
+        if component.cautious:
+            session.cautious = True
+        self.engine.sessions.add(session)
+        worker.serial += 1
 
     def _next(self, worker: Worker, worked: bool) -> Component | None:
         scheduler = self.scheduler
@@ -193,12 +198,8 @@ class Workers:
             while not self._stopping:
                 component = scheduler.next_component()
                 if component is not None:
-                    limit = 1 if component.cautious else component.batch_size
-                    session = Session(self.engine, component, limit)
-                    session.cautious = component.cautious > 0
-                    self.engine.sessions.add(session)
-                    worker.component, worker.session = component, session
-                    worker.serial += 1
+                    worker.component = component
+                    self._begin_session(worker, component)
                     worker.turn_began = self.engine.clock.monotonic()
                     return component
                 if scheduler.idle >= SPARES_MAX:
@@ -233,11 +234,10 @@ class Workers:
             session.detached = True
             asyncio.run_coroutine_threadsafe(self._run_async(component, session), self.loop)
             return True
-        started = self.engine.clock.monotonic()
         try:
             instance.on_trigger(session)
             if component.schedule.run_duration_ms and not session.cautious:
-                self._run_on(component, session, started)
+                self._run_on(component, session)
             self.engine.commit(session)
         except TerminatedError:
             session.release()

@@ -9,7 +9,14 @@ import levada
 from docs.generate import public_api
 
 COMMITTED = Path(__file__).with_name("api.txt")
-DOCUMENTED_BY_THEIR_MODULE = {"Condition", "DataSize", "Duration", "Expression", "Pattern", "Service"}
+DOCUMENTED_BY_THEIR_MODULE = {
+    "Condition",
+    "DataSize",
+    "Duration",
+    "Expression",
+    "Pattern",
+    "Service",
+}
 """Annotated types have no docstring of their own; runtime/properties.py says what each is."""
 
 

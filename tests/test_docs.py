@@ -149,12 +149,71 @@ def test_the_readme_works_as_written(copy: Path) -> None:
             assert not missing, f"shown in the README, and not printed: {missing}"
 
 
+# The verbs
+
+
+def make(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if "MAKE" not in name}
+    return subprocess.run(
+        ["make", *arguments], cwd=directory, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """What `make install` looks at, with nothing installed."""
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def python_that(directory: Path, *, lacks: str) -> str:
+    """An interpreter that refuses a command in which a word occurs."""
+    path = directory / "python"
+    path.write_text(f'#!/bin/sh\ncase "$*" in *{lacks}*) exit 1;; esac\n', encoding="utf-8")
+    path.chmod(0o755)
+    return f"PYTHON={path}"
+
+
+def test_make_install_names_a_python_that_is_too_old(bare: Path) -> None:
+    finished = make(bare, "install", python_that(bare, lacks="version_info"))
+    assert finished.returncode != 0
+    assert "Levada needs Python 3.11 or newer" in finished.stdout
+    assert "make install PYTHON=python3.12" in finished.stdout
+
+
+def test_make_install_names_the_package_that_a_fresh_debian_lacks(bare: Path) -> None:
+    finished = make(bare, "install", python_that(bare, lacks="ensurepip"))
+    assert finished.returncode != 0
+    assert "has no venv module. On Debian or Ubuntu: sudo apt install python3-venv" in (
+        finished.stdout
+    )
+
+
+def test_make_install_has_nothing_to_do_twice(copy: Path) -> None:
+    assert "Nothing to be done" in make(copy, "install").stdout
+
+
+def test_make_demo_passes_on_port_end_and_speed(copy: Path) -> None:
+    plain = make(copy, "-n", "demo").stdout
+    told = make(copy, "-n", "demo", "PORT=9000", "FOR=30s", "SPEED=max").stdout
+    assert "--port 8080" in plain and "--for" not in plain and "speed" not in plain
+    assert "--port 9000" in told and "--for 30s" in told and "--param speed=max" in told
+
+
+def test_continuous_integration_runs_the_verb_of_the_readme() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert script.strip().splitlines()[-1] == "exec make test"
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
 # All documents
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda one: str(one.relative_to(ROOT)))
 def test_links_lead_to_files_that_exist(document: Path) -> None:
-    targets = [one.partition("#")[0] for one in LINK.findall(document.read_text(encoding="utf-8"))]
+    text = document.read_text(encoding="utf-8")
+    targets = [one.partition("#")[0] for one in LINK.findall(text)]
     local = [one for one in targets if one and not one.startswith(("http://", "https://"))]
     missing = [one for one in local if not (document.parent / one).exists()]
     assert not missing, f"{document.relative_to(ROOT)} links to {missing}"
@@ -169,7 +228,8 @@ def test_a_document_has_one_title(document: Path) -> None:
 
 def test_modules_named_in_the_architecture_exist() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`((?:runtime|processors|provenance|cluster|canvas|tests)/[\w/.]+)`", text))
+    packages = "runtime|processors|provenance|cluster|canvas|examples|docs|tests"
+    named = set(re.findall(rf"`((?:{packages})/[\w/.-]+)`", text))
     missing = sorted(one for one in named if not (ROOT / one).exists())
     assert named and not missing, f"ARCHITECTURE.md names what does not exist: {missing}"
 
@@ -183,7 +243,8 @@ def test_the_architecture_names_every_module_of_the_engine() -> None:
 
 def test_every_dependency_has_its_reason_in_the_architecture() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    declared = re.findall(r'^    "([\w-]+)[><=]', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    declared = re.findall(r'^    "([\w.-]+)[><=]', project, re.MULTILINE)
     missing = [one for one in declared if f"**{one}**" not in text]
     assert declared and not missing, f"ARCHITECTURE.md gives no reason for {missing}"
 

@@ -63,7 +63,8 @@ def status(home: Path, watch: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    console = Console()
+    # A pipe has no width of its own; lines that are cut short would lose names.
+    console = Console(width=None if sys.stdout.isatty() else 160)
     if not watch:
         for table in _tables(found):
             console.print(table)

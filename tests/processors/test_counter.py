@@ -95,7 +95,10 @@ def test_flowfile_without_a_name_for_its_counter_is_not_counted():
     ("properties", "problem"),
     [
         ({}, Problem("Counter Name", "is not set; it is required")),
-        ({"Counter Name": " "}, Problem("Counter Name", "is empty; it must be the name of a counter")),
+        (
+            {"Counter Name": " "},
+            Problem("Counter Name", "is empty; it must be the name of a counter"),
+        ),
         (
             {"Counter Name": "seen", "Delta": "two"},
             Problem(
@@ -103,7 +106,7 @@ def test_flowfile_without_a_name_for_its_counter_is_not_counted():
             ),
         ),
     ],
-)  # fmt: skip
+)
 def test_settings_that_cannot_work_are_refused(properties, problem):
     assert TestRunner(UpdateCounter, properties).problems == [problem]
 

