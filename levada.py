@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.commit import EventType
+from runtime.creation import SessionError
 from runtime.flowfile import Claim, FlowFile
 from runtime.processor import (
     Context,
@@ -34,7 +37,10 @@ from runtime.properties import (
     Property,
     Service,
 )
-from runtime.session import Session, SessionError
+from runtime.session import Session
+
+if TYPE_CHECKING:
+    from runtime.testing import TestRunner, check_processor
 
 __version__ = "0.1.0"
 
@@ -90,7 +96,7 @@ def main() -> None:
     _commands()()
 
 
-def _commands() -> object:
+def _commands() -> Callable[[], None]:
     import click
 
     from canvas.server import WebServer

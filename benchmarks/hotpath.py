@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 
 from benchmarks import bare_loop
+from runtime.flowfile import FlowFile
 from runtime.model import ConnectionModel, FlowModel, GroupModel, ProcessorModel, Schedule
 from runtime.node import Node
 from runtime.processor import Effects, Input, Processor, Relationship
@@ -32,14 +33,14 @@ class Make(Processor):
     success = Relationship("Everything.")
 
     def start(self) -> None:
+        """Begin to count."""
         self._number = 0
-        self._batch = self.context._component.batch_size  # type: ignore[attr-defined]
 
     def on_trigger(self, session: Session) -> None:
-        number = self._number
-        self._number += self._batch
-        attributes = [bare_loop.attributes(one) for one in range(number, number + self._batch)]
-        made = session.create_many(attributes, [bare_loop.CONTENT] * self._batch)
+        number, batch = self._number, session.limit
+        self._number += batch
+        attributes = [bare_loop.attributes(one) for one in range(number, number + batch)]
+        made = session.create_many(attributes, [bare_loop.CONTENT] * batch)
         session.transfer(made, self.success)
 
 
@@ -61,7 +62,8 @@ class Route(Processor):
     unmatched = Relationship("The others.")
 
     def on_trigger(self, session: Session) -> None:
-        matched, unmatched = [], []
+        matched: list[FlowFile] = []
+        unmatched: list[FlowFile] = []
         for flowfile in session.take():
             (matched if flowfile.attributes["priority"] == "7" else unmatched).append(flowfile)
         session.transfer(matched, self.matched)

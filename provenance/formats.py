@@ -274,15 +274,18 @@ def lineage_tree(lineage: Lineage) -> RenderableType:
     trees: list[RenderableType] = []
     shown: set[str] = set()
     while roots:
-        trees.append(_tree(roots.pop(0), lineage, own, children, shown, roots))
+        trees.append(_tree(
+                roots.pop(0), lineage, own=own, children=children, shown=shown, later=roots
+            ))
     if lineage.cut:
         trees.append(Text("There is more: the lineage is larger than one picture shows."))
     return Group(*trees)
 
 
-def _tree(  # noqa: PLR0913  # the graph, and what is done of it
+def _tree(
     root: str,
     lineage: Lineage,
+    *,
     own: dict[str, list[Event]],
     children: dict[str, list[str]],
     shown: set[str],

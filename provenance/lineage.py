@@ -57,8 +57,12 @@ def lineage(
     """
     identity = database.home.identity
     id = flowfile_id(identity, uuid)
-    found = _closure(database, id, "parent", "child", max_flowfiles + 1)
-    found |= _closure(database, id, "child", "parent", max_flowfiles + 1)
+    found = _closure(
+        database, id, come="parent", go="child", limit=max_flowfiles + 1
+    )
+    found |= _closure(
+        database, id, come="child", go="parent", limit=max_flowfiles + 1
+    )
     cut = len(found) > max_flowfiles
     # The nearest in time are kept: ids grow with time.
     kept = sorted(found, key=lambda other: abs(other - id))[:max_flowfiles]
@@ -79,7 +83,9 @@ def lineage(
     )
 
 
-def _closure(database: Database, start: int, come: str, go: str, limit: int) -> set[int]:
+def _closure(
+    database: Database, start: int, *, come: str, go: str, limit: int
+) -> set[int]:
     """All that is reached from `start` along edges, itself included, up to about `limit`.
 
     One query a generation: DuckDB's recursive queries would go on without a limit.

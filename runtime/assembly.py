@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
 
 import msgspec
 import xxhash
@@ -13,12 +13,15 @@ from cronsim import CronSim, CronSimError
 
 from runtime.component import Component, ComponentContext
 from runtime.model import ProcessorModel, Schedule
-from runtime.processor import Effects, Input, Processor, Relationship
+from runtime.processor import Processor, Relationship
 from runtime.properties import Problem, Properties, Scope, validate
 from runtime.units import parse_duration
 
 if TYPE_CHECKING:
     from runtime.engine import Engine
+
+# Reading a class's source takes milliseconds; a reloaded extension is another class.
+_code_hashes: Final[WeakKeyDictionary[type[Processor], int]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -122,10 +125,12 @@ def settings_hash(model: ProcessorModel, declaration: type[Processor]) -> int:
     settings = msgspec.msgpack.encode(
         [declaration.__name__, sorted(model.properties.items()), list(model.ended)]
     )
-    return xxhash.xxh3_64_intdigest(settings, seed=_code_hash(declaration))
+    code = _code_hashes.get(declaration)
+    if code is None:
+        code = _code_hashes[declaration] = _code_hash(declaration)
+    return xxhash.xxh3_64_intdigest(settings, seed=code)
 
 
-@cache
 def _code_hash(declaration: type[Processor]) -> int:
     try:
         source = inspect.getsource(declaration)

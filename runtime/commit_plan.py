@@ -28,7 +28,6 @@ from runtime.flowfile import Claim, FlowFile
 from runtime.queue import Queue, Run
 
 if TYPE_CHECKING:
-    from runtime.component import Component
     from runtime.session import Session
 
 T = TypeVar("T")
@@ -134,7 +133,7 @@ def plan_commit(session: Session, now: float) -> Plan:
         _plan_rewritten(session, plan)
     for name, flowfiles in session.routes.items():
         if flowfiles:
-            _plan_route(session, plan, name, flowfiles, now)
+            _plan_route(session, plan, name, flowfiles, now=now)
     if session.dropped or session.expired:
         _plan_dropped(session, plan)
     if session.deferred:
@@ -240,7 +239,7 @@ def _plan_rewritten(session: Session, plan: Plan) -> None:
 
 
 def _plan_route(
-    session: Session, plan: Plan, name: str, flowfiles: list[FlowFile], now: float
+    session: Session, plan: Plan, name: str, flowfiles: list[FlowFile], *, now: float
 ) -> None:
     if not session.penalized and not session.reasons:
         _plan_part(session, plan, (name, 0, None), flowfiles)

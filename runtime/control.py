@@ -8,6 +8,7 @@ long for a socket, a short one in the user's runtime directory is used and named
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
     from runtime.node import Node
 
 SOCKET_NAME: Final = "control.sock"
+CONTROL_NAME: Final = "control.json"
 PATH_LENGTH_MAX: Final = 100
 NODE_KEY: Final = web.AppKey("node", object)
+
+log = logging.getLogger("levada")
 
 
 class NodeNotRunningError(RuntimeError):
@@ -56,7 +60,7 @@ class ControlServer:
             await web.UnixSite(self._runner, str(path)).start()
         finally:
             os.umask(before)
-        (home / "control.json").write_text(json.dumps({"socket": str(path), "pid": os.getpid()}))
+        (home / CONTROL_NAME).write_text(json.dumps({"socket": str(path), "pid": os.getpid()}))
         self._path = path
 
     async def stop(self) -> None:
@@ -64,7 +68,7 @@ class ControlServer:
         await self._runner.cleanup()
         if self._path is not None:
             self._path.unlink(missing_ok=True)
-            (self._node.home.path / "control.json").unlink(missing_ok=True)
+            (self._node.home.path / CONTROL_NAME).unlink(missing_ok=True)
 
 
 def node_of(request: web.Request) -> Node:
@@ -97,12 +101,14 @@ async def call(
         raise NodeNotRunningError(
             f"No node runs on {home}. Start one with: levada up --home {home}"
         )
-    connector = aiohttp.UnixConnector(str(socket_path(home)))
+    connector = aiohttp.UnixConnector(str(_named_socket(home)))
     timeout = aiohttp.ClientTimeout(total=60)
     try:
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as client:
-            async with client.request(method, f"http://node{path}", json=body) as response:
-                answer = await response.json()
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout) as client,
+            client.request(method, f"http://node{path}", json=body) as response,
+        ):
+            answer = await response.json()
     except (aiohttp.ClientError, TimeoutError) as error:
         raise NodeNotRunningError(
             f"The node on {home} does not answer ({error}). It may be starting or stopping; "
@@ -114,6 +120,14 @@ async def call(
     return result
 
 
+def _named_socket(home: Path) -> Path:
+    """Return the socket that the node names: its environment may have been another one."""
+    try:
+        return Path(json.loads((home / CONTROL_NAME).read_text())["socket"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return socket_path(home)
+
+
 @web.middleware
 async def _errors_as_json(request: web.Request, handler: Any) -> web.StreamResponse:
     try:
@@ -122,4 +136,11 @@ async def _errors_as_json(request: web.Request, handler: Any) -> web.StreamRespo
         return web.json_response({"error": error.text or error.reason}, status=error.status)
     except (ValueError, LookupError, RuntimeError) as error:
         return web.json_response({"error": str(error)}, status=409)
+    except Exception as error:  # the HTTP boundary: the caller is told, the log has the trace
+        log.exception("%s %s ended with an error", request.method, request.path)
+        words = f"{type(error).__name__}: {error}"
+        return web.json_response(
+            {"error": f"the node ended the request with {words}. Its output has the trace"},
+            status=500,
+        )
     return response

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from runtime.assembly import Prepared, apply, instantiate, prepare
 from runtime.commit import Action
-from runtime.component import Component, ComponentContext, Passing, Status
+from runtime.component import Component, Passing, Status
 from runtime.expression import Environment
 from runtime.model import (
     FlowModel,
@@ -29,13 +29,14 @@ from runtime.model import (
     PortModel,
     ProcessorModel,
     ServiceModel,
-    encode_flow,
     empty_flow,
+    encode_flow,
 )
 from runtime.prioritizers import priority_key
 from runtime.processor import Processor
 from runtime.properties import Problem, Scope
 from runtime.queue import PrioritizedQueue, Queue
+from runtime.scheduler import Scheduler, reconsider_all
 from runtime.service_pool import ServicePool
 from runtime.wiring import connections, group_paths, is_prioritized, join, ways_out, wire
 
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from runtime.engine import Engine
     from runtime.model import ConnectionModel
     from runtime.registry import Registry
-    from runtime.scheduler import Scheduler
     from runtime.workers import Workers
 
 EDIT_WAIT_SECONDS: Final = 10.0
@@ -69,6 +69,7 @@ class Controller:
         engine: Engine,
         scheduler: Scheduler,
         workers: Workers,
+        *,
         registry: Registry,
         parameters: Parameters,
     ) -> None:
@@ -125,7 +126,7 @@ class Controller:
             self._build(flow)
             if running:
                 self.start_all()
-            self.scheduler.reconsider_all()
+            reconsider_all(self.scheduler)
             for listener in self.listeners:
                 listener(flow)
             return flow
@@ -501,8 +502,8 @@ def _models(
 ) -> dict[int, ProcessorModel | PortModel | FunnelModel | ServiceModel]:
     found: dict[int, ProcessorModel | PortModel | FunnelModel | ServiceModel] = {}
     for group in flow.root.walk():
-        for one in (*group.processors, *group.ports, *group.funnels, *group.services):
-            found[one.id] = one
+        for kind in (group.processors, group.ports, group.funnels, group.services):
+            found.update((one.id, one) for one in kind)
     return found
 
 

@@ -73,10 +73,10 @@ class Creation:
         """
         claim = self._writer().append(content) if content else None
         self.bytes_written += len(content)
-        if type(parents) is FlowFile:
+        if isinstance(parents, FlowFile):
             return self._create_child(parents, attributes, claim, details)
         if parents:
-            return self._create_joined(list(parents), attributes, claim, details)  # type: ignore[arg-type]
+            return self._create_joined(list(parents), attributes, claim, details)
         family = self._family(
             EventType.RECEIVE if received_from else EventType.CREATE, [], received_from, details
         )

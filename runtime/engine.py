@@ -8,7 +8,6 @@ is planned and encoded, and its content written, before the lock is taken.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -200,19 +199,6 @@ class Engine:
         for callback in session.callbacks:
             self.log.when_durable(sequence or self.sequence, callback)
         return sequence
-
-    async def commit_async(self, session: Session) -> None:
-        """Commit, and return once the record is durable; for code on an event loop."""
-        loop = asyncio.get_running_loop()
-        durable: asyncio.Future[None] = loop.create_future()
-
-        def settle() -> None:
-            if not durable.done():
-                durable.set_result(None)
-
-        session.when_durable(lambda: loop.call_soon_threadsafe(settle))
-        self.commit(session)
-        await durable
 
     def _try_commit(self, session: Session, dirty: Sequence[File], now: float) -> int | None:
         """Plan and commit; None: nothing to record, -1: the wiring changed, plan again."""
@@ -451,10 +437,6 @@ class Engine:
     def new_record(self, component: int = 0) -> Commit:
         """Begin a record of the node itself, stamped with time and revision."""
         return Commit(int(self.clock.wall() * 1e6), component, self.revision)
-
-    def keyed_state(self, component: int, key: str) -> bytes | None:
-        """Read one key of a component's keyed state."""
-        return self.keyed.read(component, key)
 
 
 def _taken_by(session: Session) -> list[tuple[Queue, Run]]:

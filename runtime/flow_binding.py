@@ -32,7 +32,7 @@ import msgspec
 Take = Literal["file", "home"]
 
 
-class BindingError(Exception):
+class BindingError(RuntimeError):
     """FILE cannot be read or written; the message says what to do."""
 
 

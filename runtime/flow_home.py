@@ -6,14 +6,17 @@ bound to, and what it held, is kept in `<home>/flow.json`.
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from runtime.flow_binding import Action, Bound, FlowOnDisk, Take, decide
+from runtime.flow_binding import Action, Bound, FlowOnDisk, Take, decide, text_hash
 from runtime.flow_check import read_and_check
 from runtime.flow_text import FlowProblem, difference, write_flow
+from runtime.flow_text.writer_process import write_flow_aside
 from runtime.model import FlowModel
 from runtime.parameters import with_overrides
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from runtime.node import Node
 
 BOUND_NAME: Final = "flow.json"
+_MAY_ADOPT: Final = (Action.ADOPT, Action.CONFLICT)
 
 
 class FlowInvalidError(ValueError):
@@ -46,26 +50,33 @@ class FlowFile:
         self.node = node
         self.path = path.absolute()
         self.disk = FlowOnDisk(self.path)
+        self._lock = threading.Lock()
 
     def open(self, take: Take | None = None, user: str = "") -> list[str]:
         """Bring home and file together; return what happened, in lines for the user.
 
         Raises:
             FlowInvalidError: the file has mistakes and would have to be adopted.
-            FlowConflictError: both changed, and `take` does not decide.
+            FlowConflictError: both changed, and `take` does not decide; or neither has a flow.
             BindingError: the file cannot be read or written.
         """
         text = self.disk.read()
         bound = self._bound()
-        if text is None and self.node.flow.revision == 0:
+        revision = self.node.flow.revision
+        if text is None and revision == 0:
             raise FlowConflictError(
                 f"The flow file {self.path} does not exist, and the home {self.node.home.path} "
                 "has no flow yet. Name an existing file"
             )
-        revision = self.node.flow.revision
+        if revision == 0 and take == "home":
+            raise FlowConflictError(
+                f"The home {self.node.home.path} has no flow yet, and --take home would empty "
+                f"{self.path}. Leave --take out"
+            )
         adopted = None
-        if text is not None and decide(text, bound, revision=revision) is not Action.NOTHING:
-            adopted = self._read(text, strict=take != "home")
+        undecided = decide(text, bound, revision=revision)
+        if text is not None and take != "home" and (take or undecided in _MAY_ADOPT):
+            adopted = self._read(text)
         same = adopted is not None and not difference(self.node.flow, adopted) and revision > 0
         action = decide(text, bound, revision=revision, same=same, take=take)
         if action is Action.CONFLICT:
@@ -86,34 +97,47 @@ class FlowFile:
         Raises:
             ChangedOutsideError: the file holds something that Levada did not write.
         """
-        text = self.disk.read()
         model = self.node.flow
-        fresh = write_flow(
-            model,
-            registry=self.node.registry,
-            previous=None if text is None else text.decode(errors="replace"),
-        )
-        if overwrite:
-            bound = self.disk.overwrite(fresh, revision=model.revision)
-        else:
-            bound = self.disk.write(fresh, self._bound(), revision=model.revision)
-        self._remember(bound)
+        fresh = write_flow(model, registry=self.node.registry, previous=self._previous())
+        return self._replace(fresh, model.revision, overwrite=overwrite)
+
+    async def write_aside(self) -> None:
+        """Write as `write` does, the text being made by another process.
+
+        Raises:
+            ChangedOutsideError: the file holds something that Levada did not write.
+            WriterError: that process gave no text.
+        """
+        model = self.node.flow
+        previous = await asyncio.to_thread(self._previous)
+        fresh = await write_flow_aside(model, registry=self.node.registry, previous=previous)
+        await asyncio.to_thread(self._replace, fresh, model.revision)
+
+    def _previous(self) -> str | None:
+        text = self.disk.read()
+        return None if text is None else text.decode(errors="replace")
+
+    def _replace(self, text: str, revision: int, *, overwrite: bool = False) -> list[str]:
+        # A write that was given up may still be at this point when the next one comes.
+        with self._lock:
+            if overwrite:
+                bound = self.disk.overwrite(text, revision=revision)
+            else:
+                bound = self.disk.write(text, self._bound(), revision=revision)
+            self._remember(bound)
         return [f"The flow was written to {self.path}"]
 
     def disk_bound(self, text: bytes) -> Bound:
         """Return the bond of the present file and the present revision."""
-        from runtime.flow_binding import text_hash
+        revision = self.node.flow.revision
+        return Bound(file=str(self.path), hash=text_hash(text), revision=revision)
 
-        return Bound(
-            file=str(self.path), hash=text_hash(text), revision=self.node.flow.revision
-        )
-
-    def _read(self, text: bytes, *, strict: bool) -> FlowModel:
+    def _read(self, text: bytes) -> FlowModel:
         known = self.node.flow if self.node.flow.revision else None
         reading = read_and_check(
             text, file=str(self.path), registry=self.node.registry, known=known
         )
-        if reading.model is None or (strict and reading.problems):
+        if reading.model is None or reading.problems:
             raise FlowInvalidError(str(self.path), reading.problems)
         return reading.model
 
@@ -130,10 +154,19 @@ class FlowFile:
 
     def _conflict(self, model: FlowModel) -> str:
         lines = "\n".join(f"  {line}" for line in difference(self.node.flow, model))
-        return (
-            f"{self.path} and the flow in the home {self.node.home.path} both changed. From home "
-            f"to file:\n{lines}\nDecide with --take file or --take home"
-        )
+        home = self.node.home.path
+        other = bound_file(home)
+        if other == self.path:
+            problem = f"{self.path} and the flow in the home {home} both changed"
+            remedy = "Decide with --take file or --take home"
+        else:
+            bond = f"the flow of {other}" if other is not None else "a flow of its own"
+            problem = f"The home {home} has {bond}, which is another one than {self.path}"
+            remedy = (
+                f"Choose another home with --home, or decide: --take file gives this home the flow "
+                f"of {self.path}, --take home writes the home's flow over that file"
+            )
+        return f"{problem}. From home to file:\n{lines}\n{remedy}"
 
     def _bound(self) -> Bound | None:
         path = self.node.home.path / BOUND_NAME
@@ -166,5 +199,3 @@ def check_overrides(flow: FlowModel, overrides: Mapping[str, str]) -> None:
         ParameterError: naming it and those that there are.
     """
     with_overrides(flow, overrides, encrypt=lambda value: value)
-
-

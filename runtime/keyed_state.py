@@ -73,7 +73,8 @@ class RocksStore:
         options.set_write_buffer_size(16 * 2**20)
         self._rocks = Rdict(str(directory), options=options)
         self._unlogged = WriteOptions()
-        self._unlogged.disable_wal = True
+        # The library's type says method; it is a setter.
+        setattr(self._unlogged, "disable_wal", True)  # noqa: B010  # as above
 
     def get(self, key: bytes) -> bytes | None:
         value: bytes | None = self._rocks.get(key)
@@ -91,7 +92,8 @@ class RocksStore:
         self._rocks.write(batch, write_opt=self._unlogged)
 
     def items(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        for key, value in self._rocks.items(from_key=prefix):
+        items: Iterator[tuple[Any, Any]] = self._rocks.items(from_key=prefix)
+        for key, value in items:
             if not key.startswith(prefix):
                 return
             yield key, value

@@ -8,11 +8,13 @@ them afterwards. Nothing is removed that recovery, the state store or the proven
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol
 
 from runtime.checkpoint import Head, gather, places, publish, sequences, write_checkpoint
 from runtime.log import LogFailedError
 from runtime.model import encode_flow
+from runtime.scheduler import reconsider_all
 from runtime.units import format_size
 
 if TYPE_CHECKING:
@@ -20,6 +22,15 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS: Final = 2.0
 RECORDS_BETWEEN: Final = 200_000
+
+
+class Indexed(Protocol):
+    """Something that reads the log behind the engine."""
+
+    @property
+    def sequence(self) -> int:
+        """How far it has read."""
+        ...
 
 
 class Maintenance:
@@ -32,9 +43,9 @@ class Maintenance:
         self._checkpointed = node.engine.sequence
         self._checkpointed_at = node.clock.monotonic()
         self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
-        self.indexed: list[object] = []
+        self.indexed: list[Indexed] = []
         """Objects with `sequence`: how far the log must not be dropped (the provenance index)."""
-        self.on_look: list[object] = []
+        self.on_look: list[Callable[[], object]] = []
 
     def start(self) -> None:
         """Begin to look."""
@@ -75,7 +86,7 @@ class Maintenance:
             node.content.maintain(needed_free_bytes=node.settings.disk_reserve)
             self._drop_log()
         for callback in self.on_look:
-            callback()  # type: ignore[operator]
+            callback()
 
     def _checkpoint(self) -> int:
         node = self._node
@@ -117,8 +128,8 @@ class Maintenance:
         # The state store was flushed before either checkpoint got its name.
         kept = sequences(node.home.directory("checkpoints"), node.disk)
         floor = kept[0] if kept else 0
-        for one in self.indexed:
-            floor = min(floor, one.sequence)  # type: ignore[attr-defined]
+        for reader in self.indexed:
+            floor = min(floor, reader.sequence)
         files = [one for one in node.log.files() if one.last_sequence is not None]
         total = sum(one.size for one in files)
         oldest = (node.clock.wall() - node.settings.log_max_age) * 1000
@@ -160,6 +171,6 @@ class Maintenance:
                 node.bulletins.add("ERROR", 0, "disk", message + ". Free some space")
         if eased:
             node.bulletins.add("INFO", 0, "disk", "There is room on the disk again; all goes on")
-            scheduler.reconsider_all()
+            reconsider_all(scheduler)
         if sources:
             node.content.maintain(needed_free_bytes=reserve)

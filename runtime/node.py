@@ -23,7 +23,6 @@ from runtime import commit as commits
 from runtime.bulletins import Bulletin, Bulletins
 from runtime.checkpoint import Head, load_newest
 from runtime.clock import Clock, SystemClock
-from runtime.commit import Commit
 from runtime.component import Component
 from runtime.content import ContentStore
 from runtime.content_archive import ArchiveLimits
@@ -120,8 +119,8 @@ class Node:
             self.engine,
             self.scheduler,
             self.workers,
-            self.registry,
-            Parameters(self._resolve, self._decrypt),
+            registry=self.registry,
+            parameters=Parameters(self._resolve, self._decrypt),
         )
         self._recover()
         self.maintenance = Maintenance(self)

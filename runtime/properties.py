@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin
 
 from pydantic import (
@@ -39,7 +39,7 @@ T = TypeVar("T")
 ExpressionScope = Literal["none", "environment", "flowfile"]
 
 
-class Choice(str, Enum):
+class Choice(StrEnum):
     """Allowable values. Each member: the stored value (NiFi's spelling), then the title shown."""
 
     title_: str
@@ -179,7 +179,7 @@ def Property(  # noqa: N802  # reads as a declaration, like pydantic's Field
         service_type: the class name of the controller service that a `Service` must have.
         constraints: pydantic's own (`ge`, `le`, `min_length`, `pattern`, ...).
     """
-    extra = {
+    extra: dict[str, Any] = {
         "sensitive": sensitive,
         "required": required,
         "depends_on": dict(depends_on or {}),

@@ -199,11 +199,6 @@ class Queue:
     def _waiting_runs(self) -> Iterator[Run]:
         return (run for _, _, run in sorted(self._waiting, key=lambda entry: entry[:2]))
 
-    def flowfiles(self) -> Iterator[FlowFile]:
-        """Yield what lies here in the order of taking, then what waits."""
-        for run in self.runs():
-            yield from run.flowfiles
-
     def clear(self) -> list[Run]:
         """Remove and return all that lies here (taken flowfiles stay counted)."""
         removed = self.runs()
@@ -223,10 +218,6 @@ class Queue:
             self.count -= len(run.flowfiles)
             self.size -= run.size
         return waiting
-
-    def reconfigure(self, model: ConnectionModel) -> None:
-        """Take other limits, keeping what lies here."""
-        self.model = model
 
 
 class PrioritizedQueue(Queue):
@@ -248,7 +239,7 @@ class PrioritizedQueue(Queue):
 
     def take(self, limit: int, durable: int | None) -> list[Run]:
         self._sort_in(durable)
-        taken = []
+        taken: list[Run] = []
         while self._heap and len(taken) < limit:
             _, sequence, index, _, flowfile, retries = heapq.heappop(self._heap)
             taken.append(Run(sequence, [flowfile], flowfile.size, index=index, retries=retries))
@@ -288,3 +279,9 @@ class PrioritizedQueue(Queue):
 
 def _place(run: Run) -> tuple[int, int]:
     return run.sequence, run.index
+
+
+def flowfiles_in(queue: Queue) -> Iterator[FlowFile]:
+    """Yield what lies in a queue in the order of taking, then what waits."""
+    for run in queue.runs():
+        yield from run.flowfiles

@@ -116,12 +116,6 @@ class Scheduler:
             component.yield_until = max(component.yield_until, at)
             self._set_timer(component.yield_until, component)
 
-    def reconsider_all(self) -> None:
-        """Ask every component again, after a stop for lack of disk space ended."""
-        with self.engine.lock:
-            for component in self.engine.components.values():
-                self.consider(component)
-
     # What workers ask; the lock is held
 
     def next_component(self) -> Component | None:
@@ -172,12 +166,6 @@ class Scheduler:
             self._set_next_run(component, True)
         self.consider(component)
 
-    def is_silent(self, component: Component) -> bool:
-        """Tell whether a running source has neither work at hand nor a wake-up announced."""
-        return component.active == 0 and not component.is_queued and component.wake_at is None
-
-    # Inside
-
     def is_ready(self, component: Component) -> bool:
         """Tell whether the component may run now; the lock is held."""
         if component.status is not _RUNNING or component.active >= component.tasks:
@@ -208,7 +196,8 @@ class Scheduler:
     def _has_input(self, component: Component) -> bool:
         if component.waits_for_durable:
             return bool(component.inputs) and self._has_durable_input(component)
-        for queue in component.inputs:
+        # Written out, because a generator costs as much as the rest.
+        for queue in component.inputs:  # noqa: SIM110  # as above
             if queue.is_ready(None):
                 return True
         return False
@@ -285,3 +274,10 @@ class Scheduler:
         runs = component.status is _RUNNING and (component.is_queued or component.active)
         if component.status is _RUNNING and not runs and component.next_run <= now:
             self._set_next_run(component, False)
+
+
+def reconsider_all(scheduler: Scheduler) -> None:
+    """Ask every component again, after something that held all of them up ended."""
+    with scheduler.engine.lock:
+        for component in scheduler.engine.components.values():
+            scheduler.consider(component)

@@ -11,6 +11,7 @@ A session belongs to one thread at a time. The lists that `take` returns are the
 
 from __future__ import annotations
 
+import asyncio
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO, Final, final
@@ -19,10 +20,11 @@ from runtime.commit import EventType, Reason, Reported, encode_ids
 from runtime.creation import NO_MAPPING, NOTHING, Creation, SessionError
 from runtime.flowfile import Claim, FlowFile, with_attributes, with_claim
 from runtime.processor import Relationship
+from runtime.write_stream import WriteStream as WriteStream
 
 if TYPE_CHECKING:
     from runtime.component import Component
-    from runtime.content_writer import ContentStream, ContentWriter
+    from runtime.content_writer import ContentWriter
     from runtime.engine import Engine
     from runtime.queue import Queue, Run
 
@@ -176,7 +178,10 @@ class Session(Creation):
         if self.created or self.changed:
             self._note_changes(ids, successors, attributes)
         else:
-            self.changed = dict(zip(ids, attributes, strict=True))  # type: ignore[arg-type]
+            changed: dict[int, dict[str, str | None]] = {}
+            pairs = zip(ids, attributes, strict=True)
+            changed.update(pairs)  # type: ignore[arg-type]  # no None in them is fine
+            self.changed = changed
         return successors
 
     def _note_changes(
@@ -227,7 +232,7 @@ class Session(Creation):
         """Replace the content and return the new version."""
         claim = self._writer().append(content) if content else None
         self.bytes_written += len(content)
-        return self._rewrite(flowfile, claim)
+        return self.rewrite(flowfile, claim)
 
     def open_write(self, flowfile: FlowFile) -> WriteStream:
         """Replace the content by a stream; its `flowfile` is the new version once it is closed.
@@ -244,7 +249,8 @@ class Session(Creation):
             target.write(content)
         return target.flowfile
 
-    def _rewrite(self, flowfile: FlowFile, claim: Claim | None) -> FlowFile:
+    def rewrite(self, flowfile: FlowFile, claim: Claim | None) -> FlowFile:
+        """Give a flowfile a content that was written already."""
         current = self._current(flowfile)
         id = current.id
         successor = with_claim(current, claim)
@@ -285,7 +291,7 @@ class Session(Creation):
             reason: why it failed, for a relationship that stands for failure: kept in provenance,
                 so that failures can be grouped and replayed by cause.
         """
-        name = relationship if type(relationship) is str else relationship.name  # type: ignore[union-attr]
+        name = relationship if isinstance(relationship, str) else relationship.name
         try:
             route = self.routes[name]
         except KeyError:
@@ -298,7 +304,8 @@ class Session(Creation):
             if reason is not None:
                 self._give_reason([current], _reason(reason))
             return
-        moved = self._close(flowfiles)  # type: ignore[arg-type]
+        assert not isinstance(flowfiles, FlowFile)
+        moved = self._close(flowfiles)
         route += moved
         if reason is not None:
             self._give_reason(moved, _reason(reason))
@@ -323,7 +330,7 @@ class Session(Creation):
         self, flowfiles: FlowFile | Iterable[FlowFile], details: str | None = None
     ) -> None:
         """End flowfiles here; `details` appear in the DROP event."""
-        moved = self._close([flowfiles] if type(flowfiles) is FlowFile else flowfiles)  # type: ignore[arg-type]
+        moved = self._close(_listed(flowfiles))
         if not self.dropped:
             self.dropped = {}
         if self.created:
@@ -346,7 +353,7 @@ class Session(Creation):
 
         They are not offered again before `wait_seconds` have passed.
         """
-        moved = self._close([flowfiles] if type(flowfiles) is FlowFile else flowfiles)  # type: ignore[arg-type]
+        moved = self._close(_listed(flowfiles))
         self.special = True
         returned = self.returned = dict(self.returned)
         for flowfile in moved:
@@ -374,7 +381,7 @@ class Session(Creation):
         They stay part of their queue: an edit, a stop or a crash returns them to their places,
         and `on_returned` says so. `resume` brings them into a session.
         """
-        moved = self._close([flowfiles] if type(flowfiles) is FlowFile else flowfiles)  # type: ignore[arg-type]
+        moved = self._close(_listed(flowfiles))
         for flowfile in moved:
             id = flowfile.id
             if id in self.created or id in self.changed or id in self.rewritten:
@@ -406,7 +413,13 @@ class Session(Creation):
         duration_seconds: float = 0.0,
     ) -> None:
         """Report SEND: a copy of the content went to `transit_uri`."""
-        self.report(EventType.SEND, flowfile, transit_uri, details, duration_seconds)
+        self.report(
+            EventType.SEND,
+            flowfile,
+            transit_uri,
+            details=details,
+            duration_seconds=duration_seconds,
+        )
 
     def fetched(
         self,
@@ -417,13 +430,20 @@ class Session(Creation):
         duration_seconds: float = 0.0,
     ) -> None:
         """Report FETCH: the content was replaced by what lies at `transit_uri`."""
-        self.report(EventType.FETCH, flowfile, transit_uri, details, duration_seconds)
+        self.report(
+            EventType.FETCH,
+            flowfile,
+            transit_uri,
+            details=details,
+            duration_seconds=duration_seconds,
+        )
 
-    def report(  # noqa: PLR0913  # the event's own fields
+    def report(
         self,
         event: EventType,
         flowfile: FlowFile,
         transit_uri: str | None = None,
+        *,
         details: str | None = None,
         duration_seconds: float = 0.0,
     ) -> None:
@@ -461,7 +481,7 @@ class Session(Creation):
         """Read one key of the component's keyed state, as this session sees it."""
         if self.keyed is not None and name in self.keyed:
             return self.keyed[name]
-        return self.engine.keyed_state(self.component.id, name)
+        return self.engine.keyed.read(self.component.id, name)
 
     def set_key(self, name: str, value: bytes | None) -> None:
         """Set (or with None remove) one key of the keyed state, as part of the commit."""
@@ -489,8 +509,19 @@ class Session(Creation):
 
     async def commit_async(self) -> None:
         """Commit, and return when the commit is durable."""
-        await self.engine.commit_async(self)
-        self.begin()
+        loop = asyncio.get_running_loop()
+        durable: asyncio.Future[None] = loop.create_future()
+
+        def settle() -> None:
+            if not durable.done():
+                durable.set_result(None)
+
+        def tell() -> None:
+            loop.call_soon_threadsafe(settle)
+
+        self.when_durable(tell)
+        self.commit()
+        await durable
 
     def rollback(self, *, penalize: bool = False, reason: BaseException | None = None) -> None:
         """Put everything back; with `penalize` what was taken waits the penalty duration."""
@@ -534,55 +565,36 @@ class Session(Creation):
     def _current(self, flowfile: FlowFile) -> FlowFile:
         current = self.open.get(flowfile.id)
         if current is None:
-            raise SessionError(
-                f"{self._named(flowfile)} is not in this session: it was transferred, dropped or "
-                "put back already, or belongs to another one"
-            )
+            raise self._stranger(flowfile)
         return current
+
+    def _stranger(self, flowfile: FlowFile) -> SessionError:
+        return SessionError(
+            f"{self._named(flowfile)} is not in this session: it was transferred, dropped or "
+            "put back already, is named twice, or belongs to another one"
+        )
 
     def _close(self, flowfiles: Iterable[FlowFile]) -> list[FlowFile]:
         """Take flowfiles out of what is unaccounted for; return their newest versions."""
         flowfiles = list(flowfiles)
         opened = self.open
+        moved: list[FlowFile] = []
         try:
-            return list(map(opened.pop, [flowfile.id for flowfile in flowfiles]))
-        except KeyError as missing:
-            unknown = next(one for one in flowfiles if one.id == missing.args[0])
-            self._current(unknown)
-            raise
+            moved.extend(map(opened.pop, [flowfile.id for flowfile in flowfiles]))
+        except KeyError:
+            # None is closed when one cannot be: a processor may catch this and commit.
+            opened.update([(one.id, one) for one in moved])
+            raise self._stranger(flowfiles[len(moved)]) from None
+        return moved
 
     def _named(self, flowfile: FlowFile) -> str:
         name = self.identity.attribute(flowfile, "filename")
         return f"flowfile {self.identity.uuid(flowfile.id)} ('{name}')"
 
 
-@final
-class WriteStream:
-    """A content being written; `flowfile` is the version that has it, once closed."""
 
-    def __init__(self, session: Session, flowfile: FlowFile, stream: ContentStream) -> None:
-        self._session = session
-        self._stream = stream
-        self.flowfile = flowfile
-
-    def write(self, data: bytes) -> int:
-        """Add to the content; returns the number of bytes."""
-        self._stream.write(data)
-        self._session.bytes_written += len(data)
-        return len(data)
-
-    def close(self) -> None:
-        """Finish the content and make it the flowfile's."""
-        self.flowfile = self._session._rewrite(self.flowfile, self._stream.close())
-
-    def __enter__(self) -> WriteStream:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self._stream.abort()
+def _listed(flowfiles: FlowFile | Iterable[FlowFile]) -> Iterable[FlowFile]:
+    return [flowfiles] if isinstance(flowfiles, FlowFile) else flowfiles
 
 
 def _reason(reason: BaseException | str) -> Reason:

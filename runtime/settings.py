@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from runtime.units import format_duration, format_size, parse_duration, parse_size
 
@@ -42,25 +43,26 @@ class Settings(BaseModel):
     log_file_size: Bytes = Field(
         64 * 2**20, ge=2**20, le=2**30, description="Size of one file of the commit log."
     )
-    log_max_age: Seconds = Field(30 * 86400.0, description="How long log files are kept.")
-    log_max_size: Bytes = Field(10 * 2**30, description="How much log is kept.")
+    log_max_age: Seconds = Field(30 * 86400.0, ge=0, description="How long log files are kept.")
+    log_max_size: Bytes = Field(10 * 2**30, ge=0, description="How much log is kept.")
     provenance_max_age: Seconds = Field(
-        30 * 86400.0, description="How long the provenance index keeps events."
+        30 * 86400.0, ge=0, description="How long the provenance index keeps events."
     )
     provenance_max_size: Bytes = Field(
-        10 * 2**30, description="How large the provenance index may grow."
+        10 * 2**30, ge=0, description="How large the provenance index may grow."
     )
     archive_max_age: Seconds = Field(
-        30 * 86400.0, description="How long the content of ended flowfiles is kept."
+        30 * 86400.0, ge=0, description="How long the content of ended flowfiles is kept."
     )
     archive_max_size: Bytes = Field(
-        10 * 2**30, description="How much content of ended flowfiles is kept."
+        10 * 2**30, ge=0, description="How much content of ended flowfiles is kept."
     )
     archive_disk_share: float = Field(
         0.5, gt=0, lt=1, description="Largest part of the disk for what is kept of the past."
     )
     disk_reserve: Bytes = Field(
         512 * 2**20,
+        ge=0,
         description="Free space below which sources stop and kept content is removed early.",
     )
     checkpoint_interval: Seconds = Field(
@@ -111,7 +113,7 @@ def load_settings(
     try:
         settings = Settings.model_validate(given)
     except ValidationError as error:
-        raise SettingsError("\n".join(_words(one, origins) for one in error.errors())) from error
+        raise SettingsError("\n".join(_words(one, given, origins) for one in error.errors())) from error
     return settings, [
         Source(name, _shown(name, settings), origins.get(name, "default"), info.description or "")
         for name, info in Settings.model_fields.items()
@@ -132,6 +134,8 @@ def _read(file: Path) -> Mapping[Any, Any]:
         content = YAML(typ="safe").load(file.read_text(encoding="utf-8"))
     except (YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} is not YAML: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
     if content is None:
         return {}
     if not isinstance(content, Mapping):
@@ -140,21 +144,37 @@ def _read(file: Path) -> Mapping[Any, Any]:
 
 
 def _shown(name: str, settings: Settings) -> str:
-    value = getattr(settings, name)
+    return _written(name, getattr(settings, name))
+
+
+def _written(name: str, value: Any) -> str:
     if name.endswith("size") or name == "disk_reserve":
         return format_size(value)
     if name.endswith(("age", "interval", "timeout")) or name == "gather":
         return format_duration(value)
-    return str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _words(error: Any, origins: Mapping[str, str]) -> str:
+_BOUNDS: Final = {
+    "ge": "it must be at least",
+    "gt": "it must be more than",
+    "le": "it must be at most",
+    "lt": "it must be less than",
+}
+
+
+def _words(error: Any, given: Mapping[str, Any], origins: Mapping[str, str]) -> str:
     name = str(error["loc"][0])
     place = origins.get(name, "")
     if error["type"] == "extra_forbidden":
         known = ", ".join(Settings.model_fields)
         return f"{place}: setting '{name}' does not exist. There are: {known}"
-    message = str(error.get("ctx", {}).get("error") or error["msg"])
+    context = error.get("ctx", {})
+    message = str(context.get("error") or error["msg"])
+    for bound, words in _BOUNDS.items():
+        if bound in context:
+            message = f"{words} {_written(name, context[bound])}"
     if not message.startswith("is "):
-        message = f"is '{error['input']}': {message}"
+        separator = ";" if message.startswith("it ") else ":"
+        message = f"is '{given[name]}'{separator} {message}"
     return f"{place}: setting '{name}' {message}"

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +24,7 @@ from runtime import commit as commits
 from runtime.assembly import Prepared, apply, instantiate, prepare
 from runtime.bulletins import Bulletin, Bulletins
 from runtime.clock import ManualClock
-from runtime.commit import Commit, EventType
+from runtime.commit import Commit, EventType, Reason
 from runtime.component import Component, ComponentContext, Status
 from runtime.content import ContentStore
 from runtime.engine import Engine
@@ -56,7 +56,7 @@ class Result:
     content: bytes
     uuid: str
     penalized: bool
-    reason: commits.Reason | None
+    reason: Reason | None
 
 
 class TestRunner:
@@ -259,8 +259,8 @@ class TestRunner:
         for record in self.commits:
             if record.component != self._model.id:
                 continue
-            for one in (*record.created, *record.reported):
-                found.append((EventType(one.event), one.transit_uri, one.details))
+            events: list[commits.Created | commits.Reported] = [*record.created, *record.reported]
+            found += [(EventType(one.event), one.transit_uri, one.details) for one in events]
         return found
 
     @property
@@ -295,7 +295,7 @@ class TestRunner:
             clock=self.clock,
             home=HOME,
             start=start,
-            dispatch=lambda callbacks: [callback() for callback in callbacks] and None,
+            dispatch=_run_all,
             on_durable=content.references.durable,
             on_failure=lambda error: None,
             file_bytes=1 << 20,
@@ -370,11 +370,10 @@ class TestRunner:
             self.engine.close_session(session)
 
     def _call(self, function: Any) -> None:
-        result = (
+        if inspect.iscoroutinefunction(function):
             self._event_loop().call(function)
-            if inspect.iscoroutinefunction(function)
-            else function()
-        )
+            return
+        result = function()
         if inspect.isawaitable(result):
             self.on_loop(_finish(result))
 
@@ -383,7 +382,7 @@ class TestRunner:
             self._loop = _Loop()
         return self._loop
 
-    def _result(self, flowfile: FlowFile, run: Run, reason: commits.Reason | None) -> Result:
+    def _result(self, flowfile: FlowFile, run: Run, reason: Reason | None) -> Result:
         identity = self.engine.identity
         return Result(
             flowfile,
@@ -394,7 +393,7 @@ class TestRunner:
             reason,
         )
 
-    def _reasons(self, relationship: str) -> dict[int, commits.Reason | None]:
+    def _reasons(self, relationship: str) -> dict[int, Reason | None]:
         return {
             id: routed.reason
             for record in self.commits
@@ -455,6 +454,11 @@ class _Loop:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+
+
+def _run_all(callbacks: list[Callable[[], None]]) -> None:
+    for callback in callbacks:
+        callback()
 
 
 async def _finish(awaitable: Any) -> None:

@@ -1,6 +1,8 @@
 """Durations and sizes as people write them: `5 min`, `1.5 hours`, `10 MB`."""
 
+import math
 import re
+from fractions import Fraction
 from typing import Final
 
 SECONDS: Final = {
@@ -14,6 +16,8 @@ SECONDS: Final = {
     "w": 604800.0, "wk": 604800.0, "wks": 604800.0, "week": 604800.0, "weeks": 604800.0,
 }  # fmt: skip
 BYTES: Final = {"b": 1, "kb": 2**10, "mb": 2**20, "gb": 2**30, "tb": 2**40}
+SIZE_MAX: Final = 2**63 - 1
+"""More than any file system holds; what is larger is a slip of the hand."""
 
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*")
 
@@ -28,7 +32,9 @@ def parse_duration(text: str) -> float:
         return 0.0
     match = _QUANTITY.fullmatch(text)
     if match and (unit := SECONDS.get(match[2].lower())) is not None:
-        return float(match[1]) * unit
+        seconds = float(match[1]) * unit
+        if math.isfinite(seconds):
+            return seconds
     raise ValueError(f"is '{text}'; it must be a duration such as '30 sec', '5 min' or '1 hour'")
 
 
@@ -42,12 +48,14 @@ def parse_size(text: str) -> int:
         return 0
     match = _QUANTITY.fullmatch(text)
     if match and (unit := BYTES.get(match[2].lower())) is not None:
-        return int(float(match[1]) * unit)
+        size = Fraction(match[1]) * unit
+        if size <= SIZE_MAX:
+            return int(size)
     raise ValueError(f"is '{text}'; it must be a size such as '512 B', '10 MB' or '1 GB'")
 
 
 def format_duration(seconds: float) -> str:
-    """Write seconds with the largest unit that leaves a short number: `parse_duration`'s inverse."""
+    """Write seconds with the largest unit that leaves a short number; undoes `parse_duration`."""
     for unit, factor in (("days", 86400), ("hours", 3600), ("min", 60), ("sec", 1)):
         if seconds >= factor and seconds % factor == 0:
             return f"{int(seconds // factor)} {unit}"

@@ -85,7 +85,7 @@ def _queue(model: ConnectionModel, known: Queue | None, make_queue: MakeQueue) -
         other = make_queue(model)
         move_all(known, other)
         return other
-    known.reconfigure(model)
+    known.model = model
     return known
 
 

@@ -342,14 +342,13 @@ class Workers:
             # world.
             still = worker.serial == worker.seen and used < LOOK_SECONDS / 4
             worker.still = worker.still + 1 if still else 0
-            if worker.still >= STILL_LOOKS:
-                if len(self.workers) < WORKERS_MAX:
-                    worker.blocked = True
-                    self.scheduler.computing -= 1
-                    if self.scheduler.idle:
-                        self.scheduler.ready.notify()
-                    else:
-                        self._add_worker()
+            if worker.still >= STILL_LOOKS and len(self.workers) < WORKERS_MAX:
+                worker.blocked = True
+                self.scheduler.computing -= 1
+                if self.scheduler.idle:
+                    self.scheduler.ready.notify()
+                else:
+                    self._add_worker()
             worker.seen = worker.serial
             worker.cpu_seconds = cpu_seconds
         return active

@@ -28,9 +28,9 @@ from runtime.model import ConnectionModel, FlowModel, GroupModel, ProcessorModel
 from runtime.prioritizers import priority_key
 from runtime.processor import Effects, Input, Processor, Relationship
 from runtime.properties import Scope
-from runtime.queue import PrioritizedQueue, Queue
+from runtime.queue import PrioritizedQueue, Queue, flowfiles_in
 from runtime.recovery import load
-from runtime.scheduler import Scheduler
+from runtime.scheduler import Scheduler, reconsider_all
 from runtime.session import Session
 from runtime.wiring import is_prioritized, wire
 from tests.faulty_disk import FaultyDisk
@@ -140,7 +140,9 @@ class World:
                     self.engine.components[model.id] = component
                 component.routes = {one.name: [] for one in prepared.relationships}
                 apply(component, prepared)
-            return wire(self.engine, FlowModel(root=group), _make_queue)
+            lost = wire(self.engine, FlowModel(root=group), _make_queue)
+        reconsider_all(self.scheduler)
+        return lost
 
     # Acting
 
@@ -165,7 +167,7 @@ class World:
         return self.engine.queues[connection]
 
     def ids(self, connection: int) -> list[int]:
-        return [flowfile.id for flowfile in self.queue(connection).flowfiles()]
+        return [flowfile.id for flowfile in flowfiles_in(self.queue(connection))]
 
     def attempt(self, component: int, work: Callable[[Session], None]) -> Session:
         """Run one trigger by hand; the session stays open when it raises."""
@@ -221,6 +223,7 @@ class World:
         self._open(end)
         self.wire()
         load(self.engine, fold, unsynced)
+        reconsider_all(self.scheduler)
         self.records = self.records[: end.sequence]
         return end.sequence
 

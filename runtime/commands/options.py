@@ -122,7 +122,7 @@ def read_parameters(parameters: tuple[str, ...], file: Path | None) -> dict[str,
 
 def make_registry(home: Path, flow: Path | None) -> Registry:
     """Find all types: installed ones, those of the home, and those that lie beside a flow file."""
-    directories = [home / EXTENSIONS]
-    if flow is not None:
-        directories.append(flow.resolve().parent / EXTENSIONS)
-    return Registry(directories=directories)
+    places = [home, *([flow.resolve().parent] if flow is not None else [])]
+    # A flow may lie in its own home: nothing is looked at twice.
+    directories = dict.fromkeys((place / EXTENSIONS).resolve() for place in places)
+    return Registry(directories=list(directories))

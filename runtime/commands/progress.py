@@ -29,7 +29,8 @@ class Progress:
         line = progress_line(self._before, current, max(now - self._at, 1e-9))
         counters = self._node.engine.counters
         if counters:
-            line += "  " + ", ".join(f"{name} {value:,}" for name, value in sorted(counters.items()))
+            shown = (f"{name} {value:,}" for name, value in sorted(counters.items()))
+            line += "  " + ", ".join(shown)
         self._before, self._at = current, now
         if self._in_place:
             padded = line.ljust(self._width)

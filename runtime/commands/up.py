@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import getpass
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -31,6 +32,7 @@ from runtime.commands.progress import Progress
 from runtime.control import ControlServer, node_of
 from runtime.flow_binding import BindingError
 from runtime.flow_home import FlowFile, bound_file, check_overrides
+from runtime.flow_text.writer_process import WriterError
 from runtime.node import Node
 from runtime.status import status
 
@@ -128,18 +130,20 @@ class Service:
         try:
             url = await self._attachments.server.start(node, host="127.0.0.1", port=port)
         except OSError as error:
-            click.echo(f"levada: port {port} cannot be had: {error.strerror}. Choose another one "
-                       "with --port", err=True)  # fmt: skip
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            click.echo(f"levada: port {port} cannot be had: {reason}. Choose another one with "
+                       "--port", err=True)  # fmt: skip
             await control.stop()
             await asyncio.to_thread(node.stop)
             return 1
-        node.controller.listeners.append(
-            lambda flow: loop.call_soon_threadsafe(self._edited.set)
-        )
+        node.controller.listeners.append(lambda flow: self._note_edit(loop))
         await self._serve(url, duration, progress)
         await self._attachments.server.stop()
         await control.stop()
         return 0
+
+    def _note_edit(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_soon_threadsafe(self._edited.set)
 
     async def _serve(self, url: str, duration: float | None, progress: bool) -> None:
         node = self._node
@@ -168,7 +172,10 @@ class Service:
         for one in self._attachments.attachments:
             one.detach(node)
         if self._file is not None and self._edited.is_set():
-            self._write()
+            try:
+                self._file.write()
+            except BindingError as error:
+                self._not_written(error)
         return node.stop()
 
     async def _write_edits(self) -> None:
@@ -176,15 +183,19 @@ class Service:
             await self._edited.wait()
             await asyncio.sleep(EDIT_GATHER_SECONDS)
             self._edited.clear()
-            await asyncio.to_thread(self._write)
+            if self._file is None:
+                continue
+            try:
+                await self._file.write_aside()
+            except (BindingError, WriterError, OSError) as error:
+                self._not_written(error)
+            except asyncio.CancelledError:
+                # Given up in the middle: it is written once more at the end.
+                self._edited.set()
+                raise
 
-    def _write(self) -> None:
-        if self._file is None:
-            return
-        try:
-            self._file.write()
-        except BindingError as error:
-            self._node.bulletins.add("WARN", 0, "flow file", str(error))
+    def _not_written(self, error: Exception) -> None:
+        self._node.bulletins.add("WARN", 0, "flow file", str(error))
 
     async def _show(self) -> None:
         progress = Progress(self._node)

@@ -70,8 +70,10 @@ def _chosen(condition: Run, one: Run, two: Run) -> Run:
 
 def _replaced_null(subject: Run, other: Run) -> Run:
     def run(attributes: Any, flowfile: FlowFile | None) -> str | None:
-        value = subject(attributes, flowfile)
-        return other(attributes, flowfile) if value is None else value  # type: ignore[no-any-return]
+        value: str | None = subject(attributes, flowfile)
+        if value is None:
+            value = other(attributes, flowfile)
+        return value
 
     return run
 

@@ -323,7 +323,13 @@ class _Reader:
         if "state" in fields:
             state = self._source.choice(fields["state"][1], at, "state", shape.STATES) or state
         comments = self._text(fields, "comments", at) or ""
-        draft.model = PortModel(id=0, name=name, kind=direction, comments=comments, state=state)  # type: ignore[arg-type]  # chosen from STATES
+        draft.model = PortModel(
+            id=0,
+            name=name,
+            kind=direction,
+            comments=comments,
+            state=state,  # type: ignore[arg-type]  # chosen from STATES
+        )
         if direction == "output" and not group.path and "to" in fields:
             message = "an output port of the root group leads out of the flow; it has no `to`"
             self._source.wrong(fields["to"][0], at, message, "Remove it.", code="LV-008")

@@ -6,13 +6,14 @@ The tables are read by the reader (which keys exist), the writer (their order) a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from runtime.model import GroupModel
 
 if TYPE_CHECKING:
+    from runtime.processor import ControllerService, Processor
     from runtime.registry import Registry
 
 VERSION: Final = "1"
@@ -146,18 +147,19 @@ def _only_relationship(processor: type) -> str | None:
 
     assert issubclass(processor, Processor)
     computed = processor.relationships.__func__  # type: ignore[attr-defined]  # a class method
-    if computed is not Processor.relationships.__func__:  # type: ignore[attr-defined]
+    if computed is not Processor.relationships.__func__:  # type: ignore[attr-defined]  # same
         return None
     own = own_relationships(processor)
     return own[0].name if len(own) == 1 else None
 
 
-def _secrets(declared: type) -> tuple[str, ...]:
+def _secrets(declared: type[Processor | ControllerService]) -> tuple[str, ...]:
     names = []
-    for name, info in declared.Properties.model_fields.items():  # type: ignore[attr-defined]
+    for name, info in declared.Properties.model_fields.items():
         extra = info.json_schema_extra
         if isinstance(extra, dict) and extra.get("sensitive"):
-            names += [info.alias or name, *extra.get("formerly", ())]
+            former: Any = extra.get("formerly", ())
+            names += [info.alias or name, *former]
     return tuple(names)
 
 

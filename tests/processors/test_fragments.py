@@ -83,7 +83,7 @@ def test_settings_that_change_between_two_parts_end_the_split():
     runner.run_until_idle()
 
     uuid_of_it = runner.engine.identity.uuid(flowfile.id)
-    assert runner.engine.keyed_state(1, uuid_of_it) is None
+    assert runner.engine.keyed.read(1, uuid_of_it) is None
 
     assert letters(runner) == "ab"
     assert runner.one("failure").reason.message == (

@@ -2,6 +2,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import msgspec
 import pytest
@@ -175,7 +176,7 @@ def test_requests_are_answered_in_any_order() -> None:
     world = World()
     with world.running() as port:
         replies = [
-            in_background(lambda n=n: call(port, "POST", "/", b"%d" % n))  # type: ignore[misc]  # bound now
+            in_background(partial(call, port, "POST", "/", b"%d" % n))
             for n in range(10)
         ]
         for result in reversed(world.arrived(10)):

@@ -3,6 +3,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
+from functools import partial
 
 import msgspec
 import pytest
@@ -82,7 +83,7 @@ def test_what_was_answered_survives_a_crash(runner: TestRunner, port: int) -> No
 
 def test_many_posts_at_a_time_share_commits(runner: TestRunner, port: int) -> None:
     calls = [
-        in_background(lambda n=n: call(port, "POST", PATH, b"%d" % n))  # type: ignore[misc]  # bound now
+        in_background(partial(call, port, "POST", PATH, b"%d" % n))
         for n in range(40)
     ]
 

@@ -90,7 +90,7 @@ def created(*flowfiles: FlowFile, time: int = START) -> Commit:
     )
 
 
-def routed(  # noqa: PLR0913
+def routed(
     ids: Sequence[int],
     relationship: str,
     *targets: Target,

@@ -124,8 +124,9 @@ def test_a_birth_that_is_reported_as_received_is_one_event() -> None:
 
 def test_who_emptied_a_queue_and_why_stands_in_the_details() -> None:
     commit = flow_edit()
-    commit.action.note = "wrong day"  # type: ignore[union-attr]
-    commit.action.kind = "empty queue"  # type: ignore[union-attr]
+    assert commit.action is not None
+    commit.action.note = "wrong day"
+    commit.action.kind = "empty queue"
     commit.dropped.append(Dropped(EventType.DROP, encode_ids([FIRST])))
     (row,) = rows_of(commit)
 

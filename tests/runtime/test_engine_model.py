@@ -6,6 +6,7 @@ the references of each content segment, are compared as well.
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hypothesis import settings
@@ -110,6 +111,11 @@ class EngineMachine(RuleBasedStateMachine):
         self.sessions: list[Open] = []
         self.held: dict[int, dict[int, FlowFile]] = {A: {}, B: {}, C: {}}
         self.called: list[Ticket] = []
+        for component, size in ((A, 3), (B, 2), (C, 1)):
+            self.sessions.append(Open(self.world.open(component)))
+            for _ in range(size + 2):
+                self.create(self.sessions[0], size, True)
+            self.commit("success")
 
     def pick(self) -> Open:
         return self.choose.choice(self.sessions)
@@ -119,15 +125,50 @@ class EngineMachine(RuleBasedStateMachine):
 
     # Sessions
 
-    @precondition(lambda self: len(self.sessions) < 3)
-    @rule(component=st.sampled_from([A, B, C]))
-    def open_session(self, component: int) -> None:
-        self.sessions.append(Open(self.world.open(component)))
+    @rule(component=st.sampled_from([A, B, C]), seed=st.integers(0, 2**32), steps=st.integers(1, 9))
+    def work(self, component: int, seed: int, steps: int) -> None:
+        """Go on with a session of the component, or open one."""
+        choose = self.choose = random.Random(seed)
+        mine = [one for one in self.sessions if one.session.component.id == component]
+        if len(mine) == 2 or (mine and choose.random() < 0.5):
+            one = choose.choice(mine)
+        else:
+            one = Open(self.world.open(component))
+            self.sessions.append(one)
+            self.take(one, choose.choice([1, 3, 100]))
+        for _ in range(steps):
+            self.act(one)
 
-    @precondition(any_open)
-    @rule(count=st.sampled_from([1, 3, 100]))
-    def take(self, count: int) -> None:
-        one = self.pick()
+    def act(self, one: Open) -> None:
+        choose = self.choose
+        small = {name: choose.choice(["x", "y", None]) for name in choose.sample("abc", 2)}
+        acts: list[Callable[[], None]] = [
+            lambda: self.take(one, choose.choice([1, 3])),
+            lambda: self.create(one, choose.choice([0, 1, 200, 5000]), choose.random() < 0.5),
+            lambda: self.descend(one, choose.choice(["fork", "clone", "slice"])),
+            lambda: self.descend(one, "clone"),
+            lambda: self.join(one, choose.random() < 0.5),
+            lambda: self.put(one, small, False),
+            lambda: self.put(one, {"a": choose.choice("pq")}, True),
+            lambda: self.write(
+                one, choose.choice([0, 7, 3000]), choose.choice(["write", "append", "stream"])
+            ),
+            lambda: self.transfer(
+                one,
+                choose.choice(["success", "success", "failure", "other"]),
+                choose.random() < 0.2,
+                choose.choice([None, None, "why"]),
+                choose.random() < 0.3,
+            ),
+            lambda: self.drop(one),
+            lambda: self.put_back(one, choose.choice([0.0, 3.0])),
+            lambda: self.hold(one),
+            lambda: self.resume(one),
+            lambda: self.set_state(one, choose.choice("pq")),
+        ]
+        choose.choice(acts)()
+
+    def take(self, one: Open, count: int) -> None:
         flowfiles = one.session.take(count)
         now = self.world.clock.wall() * 1000
         expired = {flowfile.id for flowfile in one.session.expired}
@@ -166,10 +207,7 @@ class EngineMachine(RuleBasedStateMachine):
     def is_prioritized(self, connection: int) -> bool:
         return bool(self.world.queue(connection).model.prioritizers)
 
-    @precondition(any_open)
-    @rule(size=st.sampled_from([0, 1, 200, 5000]), received=st.booleans())
-    def create(self, size: int, received: bool) -> None:
-        one = self.pick()
+    def create(self, one: Open, size: int, received: bool) -> None:
         content = self.choose.randbytes(size)
         uri = "test://somewhere" if received else None
         flowfile = one.session.create({"n": str(size)}, content, received_from=uri)
@@ -179,10 +217,7 @@ class EngineMachine(RuleBasedStateMachine):
     def some_work(self, one: Open) -> int | None:
         return self.choose.choice(sorted(one.work)) if one.work else None
 
-    @precondition(any_open)
-    @rule(kind=st.sampled_from(["fork", "clone", "slice"]))
-    def descend(self, kind: str) -> None:
-        one = self.pick()
+    def descend(self, one: Open, kind: str) -> None:
         id = self.some_work(one)
         if id is None:
             return
@@ -200,10 +235,7 @@ class EngineMachine(RuleBasedStateMachine):
         one.parents[child.id] = id
         one.work[child.id] = (child, attributes, content)
 
-    @precondition(any_open)
-    @rule(drop_parents=st.booleans())
-    def join(self, drop_parents: bool) -> None:
-        one = self.pick()
+    def join(self, one: Open, drop_parents: bool) -> None:
         ids = sorted(one.work)[:3]
         if len(ids) < 2 or one.session.component.id == B:
             return
@@ -223,11 +255,7 @@ class EngineMachine(RuleBasedStateMachine):
                 del one.work[id]
                 one.dropped.add(id)
 
-    @precondition(any_open)
-    @rule(changes=st.dictionaries(st.sampled_from("abc"), st.none() | st.sampled_from("xyz")),
-          many=st.booleans())  # fmt: skip
-    def put(self, changes: dict[str, str | None], many: bool) -> None:
-        one = self.pick()
+    def put(self, one: Open, changes: dict[str, str | None], many: bool) -> None:
         id = self.some_work(one)
         if id is None:
             return
@@ -243,10 +271,7 @@ class EngineMachine(RuleBasedStateMachine):
             one.work[id] = (version, attributes, one.work[id][2])  # type: ignore[arg-type]
             one.touched.add(id)
 
-    @precondition(any_open)
-    @rule(size=st.sampled_from([0, 7, 3000]), how=st.sampled_from(["write", "append", "stream"]))
-    def write(self, size: int, how: str) -> None:
-        one = self.pick()
+    def write(self, one: Open, size: int, how: str) -> None:
         id = self.some_work(one)
         if id is None:
             return
@@ -267,13 +292,9 @@ class EngineMachine(RuleBasedStateMachine):
 
     # Accounting
 
-    @precondition(any_open)
-    @rule(relationship=st.sampled_from(["success", "failure", "other"]), penalize=st.booleans(),
-          reason=st.sampled_from([None, "why"]), many=st.booleans())  # fmt: skip
     def transfer(
-        self, relationship: str, penalize: bool, reason: str | None, many: bool
+        self, one: Open, relationship: str, penalize: bool, reason: str | None, many: bool
     ) -> None:
-        one = self.pick()
         ids = sorted(one.work)[:5] if many else [id for id in [self.some_work(one)] if id]
         self.send(one, ids, relationship, penalize, reason)
 
@@ -288,19 +309,13 @@ class EngineMachine(RuleBasedStateMachine):
             _, attributes, content = one.work.pop(id)
             one.routed[id] = (relationship, attributes, content, penalize)
 
-    @precondition(any_open)
-    @rule()
-    def drop(self) -> None:
-        one = self.pick()
+    def drop(self, one: Open) -> None:
         id = self.some_work(one)
         if id is not None:
             one.session.drop(one.work.pop(id)[0], "no use")
             one.dropped.add(id)
 
-    @precondition(any_open)
-    @rule(wait=st.sampled_from([0.0, 3.0]))
-    def put_back(self, wait: float) -> None:
-        one = self.pick()
+    def put_back(self, one: Open, wait: float) -> None:
         taken = sorted(one.work.keys() - one.new - set(one.parents.values()))
         for id in taken[:2]:
             one.session.put_back(one.work.pop(id)[0], wait_seconds=wait)
@@ -308,19 +323,13 @@ class EngineMachine(RuleBasedStateMachine):
             if wait:
                 one.waiting_back.add(id)
 
-    @precondition(any_open)
-    @rule()
-    def hold(self) -> None:
-        one = self.pick()
+    def hold(self, one: Open) -> None:
         unused = one.work.keys() - one.new - one.touched - set(one.parents.values())
         for id in sorted(unused)[:2]:
             one.session.hold(one.work.pop(id)[0])
             one.held.add(id)
 
-    @precondition(any_open)
-    @rule()
-    def resume(self) -> None:
-        one = self.pick()
+    def resume(self, one: Open) -> None:
         held = self.held[one.session.component.id]
         flowfiles = list(held.values())[:2]
         one.session.resume(flowfiles)
@@ -330,10 +339,7 @@ class EngineMachine(RuleBasedStateMachine):
             one.taken[flowfile.id] = known
             one.work[flowfile.id] = (flowfile, known.attributes, known.content)
 
-    @precondition(any_open)
-    @rule(value=st.sampled_from("pq"))
-    def set_state(self, value: str) -> None:
-        one = self.pick()
+    def set_state(self, one: Open, value: str) -> None:
         one.session.set_state({"at": value})
         one.session.count("turns")
         one.state = {"at": value}
@@ -377,8 +383,9 @@ class EngineMachine(RuleBasedStateMachine):
         """Change the model as the commit changed the engine."""
         component = one.session.component.id
         gone = self.retried(one)
+        held = self.world.engine.components[component].held
         for id in one.held:
-            self.held[component][id] = self.world.engine.components[component].held[id][1].flowfiles[0]
+            self.held[component][id] = held[id][1].flowfiles[0]
         for id in one.waiting_back:
             self.known[id].waited = True
         for id in one.dropped - gone:

@@ -72,7 +72,9 @@ def test_literal_pattern_means_its_characters() -> None:
 
 
 def test_java_classes_and_quotes_are_understood() -> None:
-    assert compile_pattern("[a-z&&[^b]]+").search("abc").group() == "a"  # type: ignore[union-attr]
+    found = compile_pattern("[a-z&&[^b]]+").search("abc")
+    assert found is not None
+    assert found.group() == "a"
     assert compile_pattern(r"\Qa.b\E(?=c)").found_in("a.bc")
     assert compile_pattern(r"a\z(?=)").found_in("ba")
 

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from runtime.flowfile import FlowFile
 from runtime.model import ConnectionModel
-from runtime.queue import PrioritizedQueue, Queue, Run
+from runtime.queue import PrioritizedQueue, Queue, Run, flowfiles_in
 
 
 def _model(**changes: Any) -> ConnectionModel:
@@ -177,7 +177,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def all_that_lies_here_is_listed(self) -> None:
-        listed = [flowfile.id for flowfile in self.queue.flowfiles()]
+        listed = [flowfile.id for flowfile in flowfiles_in(self.queue)]
         waiting = {one.flowfile.id for one in self.one_of("waiting")}
         assert set(listed[len(listed) - len(waiting) :]) == waiting
         self.expect_listed(listed[: len(listed) - len(waiting)])
@@ -313,7 +313,7 @@ def test_a_split_run_keeps_what_its_members_waited_for() -> None:
 def test_other_limits_apply_to_what_lies_here() -> None:
     queue = Queue(_model(max_count=10))
     queue.put(_run(1, 1, 1))
-    queue.reconfigure(_model(max_count=2))
+    queue.model = _model(max_count=2)
     assert queue.is_full
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import zipfile
+import zlib
 from array import array
 from bisect import bisect_right
 from collections import defaultdict
@@ -90,14 +91,15 @@ class Flights:
     """
 
     def __init__(self, text: bytes) -> None:
-        header, *lines = text.splitlines()
-        if header != ",".join(COLUMNS).encode():
+        header, _, body = text.partition(b"\n")
+        columns = header.decode(errors="replace")
+        if columns != ",".join(COLUMNS):
             raise FlightsMissingError(
-                f"The flights of the package {PACKAGE} have the columns '{header[:80]!r}'; they "
+                f"The flights of the package {PACKAGE} begin with '{columns[:80]}'; their columns "
                 f"must be {COLUMNS[0]} to {COLUMNS[-1]}. {REINSTALL}"
             )
         hours: defaultdict[bytes, list[bytes]] = defaultdict(list)
-        for line in lines:
+        for line in body.splitlines():
             hours[line[-HOUR_LENGTH:]].append(line)
         ordered = [sorted(hours[hour], key=_departure) for hour in sorted(hours)]
         self._hours = [b"\n".join(lines) for lines in ordered]
@@ -108,10 +110,15 @@ class Flights:
         """Read the package's file.
 
         Raises:
-            FlightsMissingError: it is not there.
+            FlightsMissingError: it is not there, or damaged.
         """
-        with zipfile.ZipFile(data_file(FLIGHTS)) as archive:
-            return cls(archive.read(archive.namelist()[0]))
+        path = data_file(FLIGHTS)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                text = archive.read(archive.namelist()[0])
+        except (zipfile.BadZipFile, zlib.error, IndexError) as error:
+            raise FlightsMissingError(f"{path} is damaged ({error}). {REINSTALL}") from error
+        return cls(text)
 
     def __len__(self) -> int:
         return self._starts[-1]

@@ -23,6 +23,10 @@ SUFFIX: Final = ".csv"
 SHOWN: Final = ("carrier", "flight", "tailnum", "origin", "dest")
 
 
+class HourUnreadableError(ValueError):
+    """The newest file is not what the flow writes; the message names it."""
+
+
 class ReportNewestHour(Processor):
     """Replace the content by the delays of the newest hour, as JSON."""
 
@@ -56,7 +60,7 @@ class ReportNewestHour(Processor):
         for flowfile in session.take():
             try:
                 content = json.dumps(self._report()).encode()
-            except (OSError, ValueError) as error:
+            except HourUnreadableError as error:
                 session.transfer(flowfile, self.failure, reason=error)
                 continue
             flowfile = session.write(flowfile, content)
@@ -67,22 +71,29 @@ class ReportNewestHour(Processor):
         path = newest(Path(self.properties.directory))
         if path is None:
             return {"hour": None, "flights": 0, "delayed": []}
-        with open(path, encoding="utf-8", newline="") as file:
-            flights = list(csv.DictReader(file))
-        delayed = [one for one in flights if minutes_late(one) > self.properties.late_after]
-        delayed.sort(key=minutes_late, reverse=True)
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                flights = list(csv.DictReader(file))
+            delayed = [
+                {name: flight[name] for name in SHOWN} | {"minutes": minutes}
+                for flight in flights
+                if (minutes := minutes_late(flight)) > self.properties.late_after
+            ]
+        except (OSError, ValueError, KeyError, csv.Error) as error:
+            raise HourUnreadableError(
+                f"{path} cannot be read as an hour of flights ({error!r}). Move it away, and the "
+                "newest of the others is reported"
+            ) from error
+        delayed.sort(key=lambda flight: flight["minutes"], reverse=True)
         return {
             "hour": path.name.removeprefix(PREFIX).removesuffix(SUFFIX),
             "flights": len(flights),
-            "delayed": [
-                {name: one[name] for name in SHOWN} | {"minutes": minutes_late(one)}
-                for one in delayed
-            ],
+            "delayed": delayed,
         }
 
 
 def newest(directory: Path) -> Path | None:
-    """Return the file of the latest hour; None when there is none."""
+    """Return the file of the latest hour; None when there is none yet."""
     try:
         names = os.listdir(directory)
     except FileNotFoundError:

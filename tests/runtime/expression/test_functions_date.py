@@ -140,7 +140,9 @@ def test_instants_move_on_the_utc_calendar(value: Evaluate) -> None:
         ("isValidInstant()", "2024-05-01", False),
     ],
 )
-def test_validity(value: Evaluate, call: str, subject: str, result: bool) -> None:
+def test_a_text_is_told_from_a_date_or_instant(
+    value: Evaluate, call: str, subject: str, result: bool
+) -> None:
     assert value(f"${{a:{call}}}", a=subject) is result
     assert value(f"${{missing:{call}}}") is False
 
