@@ -12,6 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import runtime
+
+if Path(str(runtime.__file__)).resolve().parent.parent != Path(__file__).resolve().parent:
+    # The imports below would only say which part is missing. `main` looks at the other packages.
+    raise ImportError(
+        f"another module named 'runtime' ({runtime.__file__ or list(runtime.__path__)}) stands in "
+        "the way of Levada's; remove it from the path"
+    )
+
 from runtime.commit import EventType
 from runtime.creation import SessionError
 from runtime.flowfile import Claim, FlowFile
@@ -125,12 +134,14 @@ def _intruder() -> str:
     here = Path(__file__).resolve().parent
     for name in PACKAGES:
         spec = importlib.util.find_spec(name)
-        if spec is None or spec.origin is None:
+        if spec is None:
             return f"the package '{name}' is missing; reinstall levada"
-        if Path(spec.origin).resolve().parent.parent != here:
+        # A directory without __init__.py has no origin, but places where it was found.
+        found = spec.origin or next(iter(spec.submodule_search_locations or ()), "")
+        if spec.origin is None or Path(found).resolve().parent.parent != here:
             return (
-                f"another module named '{name}' ({spec.origin}) stands in the way of Levada's; "
-                "remove it from the path"
+                f"another module named '{name}' ({found}) stands in the way of Levada's; remove "
+                "it from the path"
             )
     return ""
 

@@ -28,7 +28,8 @@ from pydantic import ValidationInfo, field_validator
 
 from runtime.flowfile import FlowFile
 from runtime.processor import Effects, Example, Input, Processor, Relationship
-from runtime.properties import Choice, Properties, Property
+from runtime.properties import Choice, Property
+from runtime.properties import Properties as Declaration
 from runtime.session import Session
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ NAMES: Final = {
 class CompressContent(Processor):
     """Compress or decompress the content."""
 
-    class Properties(Properties):
+    class Properties(Declaration):
         mode: Mode = Property(Mode.COMPRESS, name="Mode", description="The direction.")
         format: Format = Property(
             Format.BY_MIME_TYPE,

@@ -21,7 +21,8 @@ from aiohttp import web
 
 from processors.http_server import unavailable
 from runtime.processor import Context, ControllerService
-from runtime.properties import Duration, Properties, Property
+from runtime.properties import Duration, Property
+from runtime.properties import Properties as Declaration
 
 # A client that takes nothing for so long has gone, whatever its connection says.
 WRITE_SECONDS: Final = 30.0
@@ -109,7 +110,7 @@ def _check_headers(headers: Mapping[str, str]) -> None:
 class StandardHttpContextMap(ControllerService):
     """Keep HTTP requests until their answer comes."""
 
-    class Properties(Properties):
+    class Properties(Declaration):
         maximum: int = Property(
             5000,
             name="Maximum Outstanding Requests",

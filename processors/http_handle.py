@@ -46,9 +46,11 @@ from runtime.properties import (
     DynamicProperties,
     Expression,
     Pattern,
-    Properties,
     Property,
     Service,
+)
+from runtime.properties import (
+    Properties as Declaration,
 )
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ _PARAMETERS_MAX: Final = 1000
 class HandleHttpRequest(Processor):
     """Make a flowfile of each HTTP request; HandleHttpResponse answers it."""
 
-    class Properties(Properties):
+    class Properties(Declaration):
         port: int = Property(
             80,
             name="Listening Port",

@@ -27,7 +27,8 @@ from processors.http_server import (
     unavailable,
 )
 from runtime.processor import Effects, Input, Processor, Relationship
-from runtime.properties import DataSize, Pattern, Properties, Property
+from runtime.properties import DataSize, Pattern, Property
+from runtime.properties import Properties as Declaration
 from runtime.session import Session
 
 _ACCEPTED: Final = {"Accept": f"{MEDIA_TYPE},*/*;q=0.8", "Accept-Encoding": "gzip"}
@@ -37,7 +38,7 @@ _NAMES_KEPT: Final = 1000
 class ListenHTTP(Processor):
     """Make a flowfile of each HTTP POST, and answer when it is safe on disk."""
 
-    class Properties(Properties):
+    class Properties(Declaration):
         base_path: str = Property(
             "contentListener",
             name="Base Path",

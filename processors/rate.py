@@ -23,7 +23,8 @@ from pydantic import ValidationInfo, field_validator
 
 from runtime.flowfile import FlowFile
 from runtime.processor import Effects, Example, Input, Processor, Relationship
-from runtime.properties import Choice, DataSize, Duration, Properties, Property
+from runtime.properties import Choice, DataSize, Duration, Property
+from runtime.properties import Properties as Declaration
 from runtime.session import Session
 from runtime.units import format_duration, parse_size
 
@@ -91,7 +92,7 @@ class Window:
 class ControlRate(Processor):
     """Hold flowfiles back so that no more than a maximum passes in a time."""
 
-    class Properties(Properties):
+    class Properties(Declaration):
         criteria: Criteria = Property(
             Criteria.DATA,
             name="Rate Control Criteria",

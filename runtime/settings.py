@@ -113,7 +113,8 @@ def load_settings(
     try:
         settings = Settings.model_validate(given)
     except ValidationError as error:
-        raise SettingsError("\n".join(_words(one, given, origins) for one in error.errors())) from error
+        problems = [_words(one, given, origins) for one in error.errors()]
+        raise SettingsError("\n".join(problems)) from error
     return settings, [
         Source(name, _shown(name, settings), origins.get(name, "default"), info.description or "")
         for name, info in Settings.model_fields.items()
