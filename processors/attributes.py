@@ -155,8 +155,10 @@ class UpdateAttribute(Processor):
         if "alternate.identifier" in names:
             for flowfile, change in zip(flowfiles, changes, strict=True):
                 associate(session, flowfile, change["alternate.identifier"])
-        if self._expressions or self._deleted is not None:
+        if self._deleted is not None or "uuid" in names:
             flowfiles = list(map(session.put, flowfiles, changes))
+        elif self._expressions:
+            flowfiles = session.put_each(flowfiles, changes)
         session.transfer(flowfiles, self.success)
 
     def _values(self, one: expression.Expression, flowfiles: list[FlowFile]) -> list[str]:

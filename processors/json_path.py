@@ -267,11 +267,12 @@ class SplitJson(Processor):
         shared = shared_attributes(session, flowfile, self.context.id, len(elements))
         plan = (elements, shared, self._settings)
         done, part, last = next_part(session, flowfile, budget, plan)
-        create, null = session.create, self._null
-        fragments = [
-            create({**shared, INDEX: str(index)}, shown(element, null).encode(), parents=flowfile)
-            for index, element in enumerate(part, done)
-        ]
+        null = self._null
+        fragments = session.create_many(
+            [{**shared, INDEX: str(index)} for index in range(done, done + len(part))],
+            [shown(element, null).encode() for element in part],
+            parent=flowfile,
+        )
         session.transfer(fragments, self.split)
         if last:
             session.transfer(mark_original(session, flowfile, shared), self.original)

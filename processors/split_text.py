@@ -249,20 +249,49 @@ class SplitText(Processor):
         window = Window(file)
         before = window.piece(0, header.length) if header else b""
         alone = before[: header.lines] if header else b""
-        create = session.create
-        fragments = []
+        fragments: list[FlowFile] = []
+        batch = Batch(session, flowfile, fragments)
         for index, (offset, length, lines) in enumerate(spans, first):
             size = len(before) + length if length else len(alone)
             attributes = {**shared, INDEX: str(index), SIZE: str(size), LINES: str(lines)}
             if size > BLOCK_BYTES:
-                empty = create(attributes, parents=flowfile)
+                batch.create()
+                empty = session.create(attributes, parents=flowfile)
                 fragments.append(
                     window.copy(session, empty, before if length else alone, (offset, length))
                 )
                 continue
-            data = before + window.piece(offset, length) if length else alone
-            fragments.append(create(attributes, data, parents=flowfile))
+            batch.add(attributes, before + window.piece(offset, length) if length else alone)
+        batch.create()
         return fragments
+
+
+class Batch:
+    """Fragments that are created together."""
+
+    def __init__(self, session: Session, parent: FlowFile, made: list[FlowFile]) -> None:
+        self._session = session
+        self._parent = parent
+        self._made = made
+        self._attributes: list[dict[str, str]] = []
+        self._contents: list[bytes] = []
+        self._size = 0
+
+    def add(self, attributes: dict[str, str], content: bytes) -> None:
+        """Put one more in; they are created when together they are large enough."""
+        self._attributes.append(attributes)
+        self._contents.append(content)
+        self._size += len(content)
+        if self._size > BLOCK_BYTES:
+            self.create()
+
+    def create(self) -> None:
+        """Create what was added."""
+        if self._attributes:
+            self._made += self._session.create_many(
+                self._attributes, self._contents, parent=self._parent
+            )
+        self._attributes, self._contents, self._size = [], [], 0
 
 
 class Window:

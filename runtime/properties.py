@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -25,6 +25,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
 )
@@ -239,7 +240,12 @@ def canonical(declaration: type[Properties], raw: Mapping[str, str]) -> dict[str
         for name, info in declaration.model_fields.items()
         for old in details(info).get("formerly", ())
     }
-    return {former.get(name, name): value for name, value in raw.items()}
+    texts: dict[str, str] = {}
+    for name, value in raw.items():
+        current = former.get(name, name)
+        if current == name or current not in raw:
+            texts[current] = value
+    return texts
 
 
 def validate(
@@ -247,26 +253,35 @@ def validate(
 ) -> Validated[Properties]:
     """Turn the texts of a component's properties into its declared values."""
     texts = canonical(declaration, raw)
-    problems = _substitute(declaration, texts, scope)
-    for name, info in declaration.model_fields.items():
-        alias = info.alias or name
-        if not _applies(declaration, info, texts):
-            texts.pop(alias, None)
-        elif details(info).get("required") and not texts.get(alias) and info.default is None:
+    unresolved = _substitute(declaration, texts, scope)
+    fields = _fields(declaration)
+    ignored = {alias for alias in fields if not _applies(fields, alias, texts)}
+    texts = {name: text for name, text in texts.items() if name not in ignored}
+    problems = [one for one in unresolved if one.property not in ignored]
+    for alias, info in fields.items():
+        if alias in ignored or texts.get(alias) or info.default is not None:
+            continue
+        if details(info).get("required"):
             problems.append(Problem(alias, "is not set; it is required here"))
+    told = {one.property for one in problems}
     try:
         properties = declaration.model_validate(texts, context=scope)
     except ValidationError as error:
-        problems.extend(_problem(declaration, one) for one in error.errors())
+        found = [_problem(fields, one) for one in error.errors()]
+        problems.extend(one for one in found if not one.property or one.property not in told)
         return Validated(None, tuple(problems))
     return Validated(None if problems else properties, tuple(problems))
+
+
+def _fields(declaration: type[Properties]) -> dict[str, FieldInfo]:
+    return {info.alias or name: info for name, info in declaration.model_fields.items()}
 
 
 def _substitute(
     declaration: type[Properties], texts: dict[str, str], scope: Scope
 ) -> list[Problem]:
     """Resolve `#{parameters}` where no expression will; report those that are missing."""
-    fields = {info.alias or name: info for name, info in declaration.model_fields.items()}
+    fields = _fields(declaration)
     dynamic_is_expression = _mentions(
         dynamic_type(declaration), (expression.Expression, expression.Condition)
     )
@@ -283,64 +298,111 @@ def _substitute(
     return problems
 
 
-def _applies(declaration: type[Properties], info: FieldInfo, texts: Mapping[str, str]) -> bool:
-    for other, values in details(info).get("depends_on", {}).items():
-        text = texts.get(other, _default_text(declaration, other))
-        if text is None or (values and text not in values):
+def _applies(fields: Mapping[str, FieldInfo], alias: str, texts: Mapping[str, str]) -> bool:
+    """Tell whether a property applies: what it depends on has one of the values, and applies."""
+    for other, values in details(fields[alias]).get("depends_on", {}).items():
+        info = fields.get(other)
+        if info is None or not _applies(fields, other, texts):
+            return False
+        text = texts.get(other, _default_text(info))
+        if text is None or (values and _stored(info, text) not in values):
             return False
     return True
 
 
-def _default_text(declaration: type[Properties], alias: str) -> str | None:
-    for name, info in declaration.model_fields.items():
-        if (info.alias or name) == alias:
-            default = info.default
-            if info.is_required() or default is None:
-                return None
-            if isinstance(default, bool):
-                return str(default).lower()
-            return default.value if isinstance(default, Enum) else str(default)
+def _default_text(info: FieldInfo) -> str | None:
+    default = info.default
+    if info.is_required() or default is None:
+        return None
+    if isinstance(default, bool):
+        return str(default).lower()
+    return default.value if isinstance(default, Enum) else str(default)
+
+
+def _stored(info: FieldInfo, text: str) -> str:
+    """Return a text as flows store it: a choice's value for its title, `true` for `True`."""
+    choice = _choice(info)
+    try:
+        if choice is not None:
+            return str(choice(text).value)
+        if info.annotation is bool:
+            return str(_BOOL.validate_python(text)).lower()
+    except ValueError:
+        return text
+    return text
+
+
+_BOOL: Final = TypeAdapter(bool)
+_SHOWN_MAX: Final = 80
+_BOUNDS: Final = {
+    "greater_than_equal": ("ge", "at least"),
+    "less_than_equal": ("le", "at most"),
+    "greater_than": ("gt", "more than"),
+    "less_than": ("lt", "less than"),
+}
+
+
+def _problem(fields: Mapping[str, FieldInfo], error: Any) -> Problem:
+    name = str(error["loc"][0]) if error["loc"] else ""
+    info = fields.get(name)
+    if error["type"] == "missing":
+        return Problem(name, "is not set; it is required")
+    if error["type"] == "extra_forbidden":
+        return Problem(name, f"does not exist. {_known(fields)}")
+    value = error.get("input")
+    secret = info is not None and bool(details(info).get("sensitive"))
+    if error["type"] == "value_error":
+        return Problem(name, _masked(str(error["ctx"]["error"]), value, secret))
+    if isinstance(value, dict):
+        return Problem(name, error["msg"])
+    shown = "'…'" if secret else _shown(value)
+    wanted = _wanted(error, info)
+    return Problem(name, f"is {shown}; {wanted}" if wanted else f"is {shown}: {error['msg']}")
+
+
+def _masked(message: str, value: object, secret: bool) -> str:
+    """Take a secret out of a message that goes to bulletins and logs."""
+    if not secret:
+        return message
+    text = str(value)
+    return message.replace(text, "…") if text in message else "is not usable as it is"
+
+
+def _wanted(error: Any, info: FieldInfo | None) -> str:
+    """Return what is allowed instead; empty where only pydantic knows."""
+    kind, context = error["type"], error.get("ctx", {})
+    if kind in _BOUNDS:
+        bound, words = _BOUNDS[kind]
+        return f"it must be {words} {context[bound]}"
+    if kind == "string_too_short":
+        return f"it must have at least {context['min_length']} characters"
+    if kind == "string_too_long":
+        return f"it must have at most {context['max_length']} characters"
+    if kind == "enum" and info is not None:
+        return f"it must be one of: {_choices(info)}"
+    if kind.startswith("int_"):
+        return "it must be a whole number"
+    if kind.startswith(("float_", "finite_")):
+        return "it must be a number"
+    return "it must be true or false" if kind.startswith("bool_") else ""
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return repr(text if len(text) <= _SHOWN_MAX else text[:_SHOWN_MAX] + "…")
+
+
+def _known(fields: Mapping[str, FieldInfo]) -> str:
+    return f"There are: {', '.join(sorted(fields))}" if fields else "There are none to set"
+
+
+def _choice(info: FieldInfo) -> type[Enum] | None:
+    for one in (info.annotation, *get_args(info.annotation)):
+        if isinstance(one, type) and issubclass(one, Enum):
+            return one
     return None
 
 
-def _problem(declaration: type[Properties], error: Any) -> Problem:
-    name = str(error["loc"][0]) if error["loc"] else ""
-    shown = repr(error.get("input")) if not isinstance(error.get("input"), dict) else ""
-    context = error.get("ctx", {})
-    match error["type"]:
-        case "missing":
-            return Problem(name, "is not set; it is required")
-        case "extra_forbidden":
-            return Problem(name, f"does not exist. {_known(declaration)}")
-        case "value_error":
-            return Problem(name, str(context["error"]))
-        case "enum":
-            return Problem(name, f"is {shown}; it must be one of: {_choices(declaration, name)}")
-        case "int_parsing" | "int_type" | "int_from_float":
-            return Problem(name, f"is {shown}; it must be a whole number")
-        case "float_parsing" | "float_type":
-            return Problem(name, f"is {shown}; it must be a number")
-        case "bool_parsing" | "bool_type":
-            return Problem(name, f"is {shown}; it must be true or false")
-        case "greater_than_equal":
-            return Problem(name, f"is {shown}; it must be at least {context['ge']}")
-        case "less_than_equal":
-            return Problem(name, f"is {shown}; it must be at most {context['le']}")
-        case "greater_than":
-            return Problem(name, f"is {shown}; it must be more than {context['gt']}")
-        case _:
-            return Problem(name, f"is {shown}: {error['msg']}")
-
-
-def _known(declaration: type[Properties]) -> str:
-    names = sorted(info.alias or name for name, info in declaration.model_fields.items())
-    return f"There are: {', '.join(names)}" if names else "There are none to set"
-
-
-def _choices(declaration: type[Properties], alias: str) -> str:
-    for name, info in declaration.model_fields.items():
-        if (info.alias or name) == alias:
-            for one in (info.annotation, *get_args(info.annotation)):
-                if isinstance(one, type) and issubclass(one, Enum):
-                    return ", ".join(f"'{member.value}'" for member in one)
-    return "its allowable values"
+def _choices(info: FieldInfo) -> str:
+    choice = _choice(info)
+    return ", ".join(f"'{member.value}'" for member in choice) if choice else "its allowable values"

@@ -100,7 +100,10 @@ class Registry:
         """Load new and changed files of the extensions directories; return the types loaded."""
         loaded: list[str] = []
         for path in (one for each in self._directories for one in sorted(each.glob("*.py"))):
-            changed = path.stat().st_mtime
+            try:
+                changed = path.stat().st_mtime
+            except FileNotFoundError:
+                continue  # Removed since the directory was read.
             if self._files.get(path) != changed:
                 self._files[path] = changed
                 loaded += self._add_file(path)
@@ -112,7 +115,8 @@ class Registry:
             self._add_types(module, name)
             for part in pkgutil.iter_modules(getattr(module, "__path__", []), name + "."):
                 self._add_types(importlib.import_module(part.name), part.name)
-        except Exception as error:  # somebody else's code: name it and go on without it
+        # Somebody else's code, which may even try to exit: name it and go on without it.
+        except (Exception, SystemExit) as error:
             self.problems.append(ExtensionProblem(name, f"{type(error).__name__}: {error}"))
 
     def _add_file(self, path: Path) -> list[str]:
@@ -124,7 +128,8 @@ class Registry:
         self.problems = [one for one in self.problems if one.origin != str(path)]
         try:
             spec.loader.exec_module(module)
-        except Exception as error:  # somebody else's code: name it and go on without it
+        # Somebody else's code, which may even try to exit: name it and go on without it.
+        except (Exception, SystemExit) as error:
             self.problems.append(ExtensionProblem(str(path), f"{type(error).__name__}: {error}"))
             return []
         return self._add_types(module, str(path))

@@ -16,10 +16,12 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO, Final, final
 
-from runtime.commit import EventType, Reason, Reported, encode_ids
+from runtime.commit import Reason
 from runtime.creation import NO_MAPPING, NOTHING, Creation, SessionError
 from runtime.flowfile import Claim, FlowFile, with_attributes, with_claim
+from runtime.intake import check_attributes, check_text
 from runtime.processor import Relationship
+from runtime.reporting import Reporting
 from runtime.write_stream import WriteStream as WriteStream
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ _USED: Final = (
 
 
 @final
-class Session(Creation):
+class Session(Creation, Reporting):
     """See the module. `identity` turns flowfile ids into UUIDs."""
 
     # What most sessions never touch: shared and unchangeable until its first use.
@@ -54,10 +56,6 @@ class Session(Creation):
     deferred: dict[int, tuple[Queue, Run, Reason | None]] = NO_MAPPING
     held: list[FlowFile] = NOTHING
     resumed: dict[int, tuple[Queue, Run]] = NO_MAPPING
-    reported: list[Reported] = NOTHING
-    new_state: dict[str, str] | None = None
-    keyed: dict[str, bytes | None] | None = None
-    counters: dict[str, int] | None = None
     callbacks: list[Callable[[], None]] = NOTHING
     bytes_read = 0
     bytes_written = 0
@@ -128,6 +126,7 @@ class Session(Creation):
         if current is None:
             current = self._current(flowfile)
         changes = dict(attributes)
+        check_attributes([changes], removing=True)
         if "uuid" in changes:
             del changes["uuid"]
         for core in ("filename", "path"):
@@ -150,12 +149,19 @@ class Session(Creation):
         self, flowfiles: Sequence[FlowFile], attributes: Mapping[str, str]
     ) -> list[FlowFile]:
         """Set the same attributes on a batch; as `put` for each, several times as fast."""
-        return self.put_each(flowfiles, [dict(attributes)] * len(flowfiles))
+        check_attributes([attributes])
+        return self._put_each(flowfiles, [dict(attributes)] * len(flowfiles))
 
     def put_each(
         self, flowfiles: Sequence[FlowFile], attributes: Sequence[dict[str, str]]
     ) -> list[FlowFile]:
         """Set each flowfile's own attributes on a batch; the mappings must not hold `uuid`."""
+        check_attributes(attributes)
+        return self._put_each(flowfiles, attributes)
+
+    def _put_each(
+        self, flowfiles: Sequence[FlowFile], attributes: Sequence[dict[str, str]]
+    ) -> list[FlowFile]:
         ids = [flowfile.id for flowfile in flowfiles]
         opened = self.open
         try:
@@ -330,6 +336,7 @@ class Session(Creation):
         self, flowfiles: FlowFile | Iterable[FlowFile], details: str | None = None
     ) -> None:
         """End flowfiles here; `details` appear in the DROP event."""
+        check_text("the details", details)
         moved = self._close(_listed(flowfiles))
         if not self.dropped:
             self.dropped = {}
@@ -353,15 +360,17 @@ class Session(Creation):
 
         They are not offered again before `wait_seconds` have passed.
         """
-        moved = self._close(_listed(flowfiles))
-        self.special = True
-        returned = self.returned = dict(self.returned)
-        for flowfile in moved:
+        wait_seconds = float(wait_seconds)
+        returning = list(_listed(flowfiles))
+        for flowfile in returning:
             if flowfile.id in self.created:
                 raise SessionError(
                     f"{self._named(flowfile)} was created in this session; it has no queue "
                     "to go back to"
                 )
+        self.special = True
+        returned = self.returned = dict(self.returned)
+        for flowfile in self._close(returning):
             if flowfile.id in self.changed:
                 del self.changed[flowfile.id]
             returned[flowfile.id] = wait_seconds
@@ -381,8 +390,8 @@ class Session(Creation):
         They stay part of their queue: an edit, a stop or a crash returns them to their places,
         and `on_returned` says so. `resume` brings them into a session.
         """
-        moved = self._close(_listed(flowfiles))
-        for flowfile in moved:
+        holding = list(_listed(flowfiles))
+        for flowfile in holding:
             id = flowfile.id
             if id in self.created or id in self.changed or id in self.rewritten:
                 raise SessionError(
@@ -390,104 +399,18 @@ class Session(Creation):
                     "flowfiles as they were taken can be held"
                 )
         self.special = True
-        self.held = [*self.held, *moved]
+        self.held = [*self.held, *self._close(holding)]
 
     def resume(self, flowfiles: Iterable[FlowFile]) -> None:
         """Bring held flowfiles into this session."""
-        wanted = list(flowfiles)
-        missing = self.engine.resume(self, wanted)
+        wanted = {flowfile.id: flowfile for flowfile in flowfiles}
+        missing = self.engine.resume(self, list(wanted.values()))
         if missing is not None:
             raise SessionError(
                 f"{self._named(missing)} is not held by {self.component.path}"
             )
-        self.open.update([(flowfile.id, flowfile) for flowfile in wanted])
-
-    # Provenance, counters, state
-
-    def sent(
-        self,
-        flowfile: FlowFile,
-        transit_uri: str,
-        *,
-        details: str | None = None,
-        duration_seconds: float = 0.0,
-    ) -> None:
-        """Report SEND: a copy of the content went to `transit_uri`."""
-        self.report(
-            EventType.SEND,
-            flowfile,
-            transit_uri,
-            details=details,
-            duration_seconds=duration_seconds,
-        )
-
-    def fetched(
-        self,
-        flowfile: FlowFile,
-        transit_uri: str,
-        *,
-        details: str | None = None,
-        duration_seconds: float = 0.0,
-    ) -> None:
-        """Report FETCH: the content was replaced by what lies at `transit_uri`."""
-        self.report(
-            EventType.FETCH,
-            flowfile,
-            transit_uri,
-            details=details,
-            duration_seconds=duration_seconds,
-        )
-
-    def report(
-        self,
-        event: EventType,
-        flowfile: FlowFile,
-        transit_uri: str | None = None,
-        *,
-        details: str | None = None,
-        duration_seconds: float = 0.0,
-    ) -> None:
-        """Report any other provenance event that only the processor knows of."""
-        if not self.reported:
-            self.reported = []
-        self.reported.append(
-            Reported(
-                event, encode_ids([flowfile.id]), transit_uri, details, int(duration_seconds * 1e6)
-            )
-        )
-
-    def count(self, counter: str, delta: int = 1) -> None:
-        """Add to a named counter; it takes effect with the commit."""
-        if self.counters is None:
-            self.counters = {}
-        self.counters[counter] = self.counters.get(counter, 0) + delta
-
-    @property
-    def state(self) -> Mapping[str, str]:
-        """The component's small state: as set in this session, else as last committed."""
-        return self.component.state if self.new_state is None else self.new_state
-
-    def set_state(self, state: Mapping[str, str]) -> None:
-        """Replace the component's whole small state (up to 64 KB), as part of the commit."""
-        size = sum(len(key) + len(value) for key, value in state.items())
-        if size > 65536:
-            raise SessionError(
-                f"The state of {self.component.path} would have {size} bytes; small state "
-                "ends at 65,536. Keep single keys with set_key"
-            )
-        self.new_state = dict(state)
-
-    def key(self, name: str) -> bytes | None:
-        """Read one key of the component's keyed state, as this session sees it."""
-        if self.keyed is not None and name in self.keyed:
-            return self.keyed[name]
-        return self.engine.keyed.read(self.component.id, name)
-
-    def set_key(self, name: str, value: bytes | None) -> None:
-        """Set (or with None remove) one key of the keyed state, as part of the commit."""
-        if self.keyed is None:
-            self.keyed = {}
-        self.keyed[name] = value
+        # As they were held, whichever versions the caller kept.
+        self.open.update([(id, self.resumed[id][1].flowfiles[0]) for id in wanted])
 
     # Ending
 
