@@ -318,7 +318,7 @@ class MergeContent(Processor):
         self._bins = Bins(
             _limits(properties),
             is_defragmenting=is_defragmenting,
-            ends_bin=None if check is None else check.evaluate,
+            ends_bin=None if check is None else check.evaluate_all,
             place=properties.place,
         )
         self._group_of = _grouping(properties)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -122,7 +122,7 @@ class Bins:
         limits: Limits,
         *,
         is_defragmenting: bool = False,
-        ends_bin: Callable[[FlowFile], bool] | None = None,
+        ends_bin: Callable[[Sequence[FlowFile]], list[bool]] | None = None,
         place: Place = Place.LAST,
     ) -> None:
         self.limits = limits
@@ -147,25 +147,30 @@ class Bins:
 
     def offer(self, groups: Mapping[str | None, list[FlowFile]], now: float) -> None:
         """Sort flowfiles into the bins of their groups."""
-        one_by_one = self._is_defragmenting or self._ends_bin is not None
         for group, flowfiles in groups.items():
-            position = 0
+            ends = [] if self._ends_bin is None else self._ends_bin(flowfiles)
+            position = stop = 0
             while position < len(flowfiles):
-                count = 0 if one_by_one else self._offer_together(group, flowfiles, position)
+                if stop <= position:
+                    stop = _next_end(ends, position, len(flowfiles))
+                ends_bin = stop == position
+                if ends_bin:
+                    stop += 1
+                count = 0
+                if not ends_bin and not self._is_defragmenting:
+                    count = self._offer_together(group, flowfiles[position:stop])
                 if not count:
-                    self._offer_one(group, flowfiles[position], now)
+                    self._offer_one(group, flowfiles[position], now, ends_bin=ends_bin)
                 position += count or 1
 
-    def _offer_together(
-        self, group: str | None, flowfiles: list[FlowFile], position: int
-    ) -> int:
+    def _offer_together(self, group: str | None, flowfiles: list[FlowFile]) -> int:
         """Put as many as there is room for into the group's only bin; return how many."""
         # The usual case, several times as fast as one by one.
         bins = self._groups.get(group)
         if bins is None or len(bins) != 1:
             return 0
         bin = bins[0]
-        part = flowfiles[position : position + bin.max_entries - len(bin.flowfiles)]
+        part = flowfiles[: bin.max_entries - len(bin.flowfiles)]
         size = sum([flowfile.size for flowfile in part])
         if bin.size + size > self.limits.max_size:
             return 0
@@ -175,13 +180,14 @@ class Bins:
         self._complete_if_full(bin)
         return len(part)
 
-    def _offer_one(self, group: str | None, flowfile: FlowFile, now: float) -> None:
+    def _offer_one(
+        self, group: str | None, flowfile: FlowFile, now: float, *, ends_bin: bool
+    ) -> None:
         if flowfile.size > self.limits.max_size:
             alone = Bin(self.limits, now)
             alone.add(flowfile)
             self._complete(alone, Cause.ALONE)
             return
-        ends_bin = self._ends_bin is not None and self._ends_bin(flowfile)
         bins = self._groups.get(group, [])
         if ends_bin and self._place is not Place.LAST:
             if bins:
@@ -285,3 +291,11 @@ class Bins:
                 added += bin.flowfiles[bin.held :]
                 bin.held = len(bin.flowfiles)
         return added
+
+
+def _next_end(ends: Sequence[bool], position: int, count: int) -> int:
+    """Return the next place, from `position` on, of a flowfile that ends its bin; else `count`."""
+    try:
+        return ends.index(True, position)
+    except ValueError:
+        return count

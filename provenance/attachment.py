@@ -12,10 +12,12 @@ from aiohttp import web
 from provenance.content import contents
 from provenance.database import look
 from provenance.home import open_home
-from provenance.index_builder import IndexBuilder
+from provenance.index import Index
+from provenance.index_builder import IndexBuilder, write_snapshot
 from provenance.replay import prepare
 from provenance.search import find_event
 from runtime.actions import requeue
+from runtime.checkpoint import load_newest
 from runtime.control import node_of
 
 if TYPE_CHECKING:
@@ -27,11 +29,30 @@ if TYPE_CHECKING:
 class _Indexed:
     """How far the index reaches, for the retention of the log."""
 
+    node: Node
     builder: IndexBuilder
 
     @property
     def sequence(self) -> int:
+        self.builder.running()
         return self.builder.indexed_sequence
+
+    def catch_up(self, sequence: int) -> None:
+        self.builder.start(sequence, events=self.node.engine.hops, wall=self.node.clock.wall())
+
+    def before_drop(self, sequence: int) -> None:
+        """Give each live flowfile a row with all that it has: its birth may be about to go."""
+        node = self.node
+        newest = load_newest(node.home.directory("checkpoints"), node.disk, node.home.log_home)
+        if newest is None:
+            return
+        head, fold, _ = newest
+        flowfiles = [
+            entry.flowfile for queue in fold.queues.values() for entry in queue.values()
+        ]
+        index = Index(node.home.path / "provenance")
+        with index.building():
+            write_snapshot(index, head.sequence, head.wall_ms * 1000, flowfiles)
 
 
 class ProvenanceAttachment:
@@ -52,7 +73,7 @@ class ProvenanceAttachment:
             "--max-bytes", str(settings.provenance_max_size),
         ]  # fmt: skip
         builder = self._builder = IndexBuilder(node.home.path, limits=limits)
-        node.maintenance.indexed.append(_Indexed(builder))
+        node.maintenance.indexed.append(_Indexed(node, builder))
         node.maintenance.on_look.append(
             lambda: builder.due(
                 node.log.durable, events=node.engine.hops, wall=node.clock.wall()

@@ -169,17 +169,15 @@ def content(event: int, side: str, output: Path | None, home: Path, as_json: boo
 def replay(event: int, note: str, home: Path, as_json: bool) -> None:
     """Queue again what an event's component was given; the node must run."""
     _opened(home)
-    from runtime.control import NodeNotRunningError, call
+    from runtime.control import ControlError, NodeNotRunningError, call
 
     path = f"/provenance/events/{event}/replay"
     try:
         answer = asyncio.run(call(home, "POST", path, {"note": note, "user": getpass.getuser()}))
-    except NodeNotRunningError as error:
+    except (ControlError, NodeNotRunningError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(formats.json_text(answer))
-    elif "error" in answer:
-        raise click.ClickException(str(answer["error"]))
     else:
         click.echo(f"Queued {answer['uuid']} in connection {answer['connection']}.")
 

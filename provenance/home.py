@@ -34,6 +34,7 @@ class NodeFile(msgspec.Struct):
     """What provenance needs of `node.json`."""
 
     home: int
+    formerly: list[tuple[int, int]] = []
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,20 @@ class Home:
         """Return the component names in force after the last indexed commit."""
         names = FlowNames(self.index.flow())
         if names.encoded is None:
-            encoded = self._oldest_flow()
+            encoded = self._oldest_flow() or self._checkpointed_flow()
             if encoded is not None:
                 names.replace(encoded)
         return names
+
+    def _checkpointed_flow(self) -> bytes | None:
+        """The flow of the newest checkpoint: for a log that retention shortened before an index."""
+        from runtime.checkpoint import CheckpointDamagedError, load_newest
+
+        home = self.identity.formerly[0][0] if self.identity.formerly else self.identity.home
+        with suppress(CheckpointDamagedError):
+            newest = load_newest(self.path / "checkpoints", SystemDisk(), home)
+            return newest[0].flow if newest is not None else None
+        return None
 
     def _oldest_flow(self) -> bytes | None:
         """The first flow model that the log still has: the nearest to commits before it."""
@@ -114,4 +125,4 @@ def open_home(path: Path) -> Home:
         raise HomeError(
             f"{path / NODE_FILE} has {node.home} as the home's number; it must fit into 48 bits"
         )
-    return Home(path, Identity(node.home))
+    return Home(path, Identity(node.home, node.formerly))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
@@ -132,10 +134,12 @@ def settings_hash(model: ProcessorModel, declaration: type[Processor]) -> int:
 
 
 def _code_hash(declaration: type[Processor]) -> int:
+    """Hash the module's source: the class alone would leave out the functions that it calls."""
+    file = getattr(sys.modules.get(declaration.__module__), "__file__", None)
     try:
-        source = inspect.getsource(declaration)
-    except (OSError, TypeError):
-        source = declaration.__qualname__
-    return xxhash.xxh3_64_intdigest(source.encode())
+        source = Path(file).read_bytes() if file else declaration.__qualname__.encode()
+    except OSError:
+        source = declaration.__qualname__.encode()
+    return xxhash.xxh3_64_intdigest(source)
 
 

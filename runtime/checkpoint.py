@@ -1,7 +1,7 @@
 """Checkpoints: the state after one record, so that recovery need not fold the whole log.
 
 A checkpoint is a file of the log's own frames (`runtime.log_format`), chained from the log's end
-that it stands for, so that every byte is proved:
+that it stands for, so that every byte that is read is proved:
 
     checkpoint-<sequence>   head record:   Head
                             queue records: Chunk (connection, up to 1,000 entries), ...
@@ -85,8 +85,8 @@ class Chunk(msgspec.Struct, array_like=True):
     places: list[Place]
 
 
-class Tail(msgspec.Struct, array_like=True):
-    """Proof that the file is whole."""
+class Tail(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """Proof that the file is whole; a chunk, whose first field is a number too, is none."""
 
     entries: int
 
@@ -223,6 +223,8 @@ def load(path: Path, disk: Disk) -> tuple[Head, Fold]:
             revision=head.revision,
         )
         _fill(fold, records, path)
+    except OSError as error:
+        raise CheckpointDamagedError(f"{path} cannot be read: {error}") from error
     finally:
         file.close()
     return head, fold

@@ -87,6 +87,7 @@ class Controller:
         self._lifecycle = ThreadPoolExecutor(8, thread_name_prefix="lifecycle")
         self._retries: dict[int, threading.Timer] = {}
         self._starting: dict[int, Future[None]] = {}
+        self._is_started = False
         self._closing = False
         scheduler.on_ran_once = self._ran_once
 
@@ -111,7 +112,6 @@ class Controller:
         with self._lock:
             old = self.flow
             flow = _next_revision(flow, old)
-            running = any(one.status is Status.RUNNING for one in self.engine.components.values())
             self._quiesce(self._affected(old, flow))
             record = self.engine.new_record()
             record.revision = flow.revision
@@ -124,7 +124,7 @@ class Controller:
 
             self.engine.act(record, become)
             self._build(flow)
-            if running:
+            if self._is_started:
                 self.start_all()
             reconsider_all(self.scheduler)
             for listener in self.listeners:
@@ -267,6 +267,7 @@ class Controller:
     def start_all(self) -> None:
         """Enable services, then start everything that is meant to run."""
         with self._lock:
+            self._is_started = True
             self.services.enable_all()
             models = _models(self.flow)
             started = [

@@ -193,12 +193,14 @@ class Creation:
         shared = dict(current[0].attributes)
         for parent in current[1:]:
             other = parent.attributes
-            shared = {k: v for k, v in shared.items() if other.get(k) == v}
+            # Usually what differs differs soon: nearly all parents leave this as it is.
+            if not shared.items() <= other.items():
+                shared = {k: v for k, v in shared.items() if other.get(k) == v}
         shared.update(attributes or {})
         family = self._new_family(
             EventType.JOIN, [parent.id for parent in current], None, details
         )
-        check_text("the details", details)
+        check_text("details", details)
         oldest = min(current, key=lambda parent: parent.lineage_start)
         return self._add(family, self._descendant(oldest, shared, claim))
 
@@ -222,7 +224,7 @@ class Creation:
         details: str | None,
     ) -> Family:
         check_text("the transit URI", transit_uri)
-        check_text("the details", details)
+        check_text("details", details)
         last = self.families[-1] if self.families else None
         if (
             last is not None

@@ -34,16 +34,16 @@ def check_text(what: str, value: Any, *, optional: bool = True) -> None:
     """Accept a text, and None where it may be absent."""
     if isinstance(value, str) or (optional and value is None):
         return
-    raise TypeError(f"{what} is {value!r:.80}; it must be text: give it as str(...)")
+    raise TypeError(f"{what} must be text, not {value!r:.80}: give it as str(...)")
 
 
 def check_bytes(what: str, value: Any) -> None:
     """Accept bytes or None."""
     if value is not None and not isinstance(value, bytes):
-        raise TypeError(f"{what} is {value!r:.80}; it must be bytes, or None to remove it")
+        raise TypeError(f"{what} must be bytes, or None to remove it, not {value!r:.80}")
 
 
 def check_whole(what: str, value: Any) -> None:
     """Accept a whole number."""
     if type(value) is not int:
-        raise TypeError(f"{what} is {value!r:.80}; it must be a whole number")
+        raise TypeError(f"{what} must be a whole number, not {value!r:.80}")

@@ -32,6 +32,14 @@ class Indexed(Protocol):
         """How far it has read."""
         ...
 
+    def catch_up(self, sequence: int) -> None:
+        """Begin to read up to `sequence`, because retention waits for it; returns at once."""
+        ...
+
+    def before_drop(self, sequence: int) -> None:
+        """Keep what is needed of the records before `sequence`: they are about to go."""
+        ...
+
 
 class Maintenance:
     """See the module."""
@@ -84,7 +92,7 @@ class Maintenance:
         if moved and (age >= node.settings.checkpoint_interval or moved >= RECORDS_BETWEEN):
             self.checkpoint()
             node.content.maintain(needed_free_bytes=node.settings.disk_reserve)
-            self._drop_log()
+            self.drop_log()
         for callback in self.on_look:
             callback()
 
@@ -123,13 +131,12 @@ class Maintenance:
         self._checkpointed_at = node.clock.monotonic()
         return sequence
 
-    def _drop_log(self) -> None:
+    def drop_log(self) -> None:
+        """Drop log files beyond the limits, as far as nobody needs them."""
         node = self._node
         # The state store was flushed before either checkpoint got its name.
         kept = sequences(node.home.directory("checkpoints"), node.disk)
         floor = kept[0] if kept else 0
-        for reader in self.indexed:
-            floor = min(floor, reader.sequence)
         files = [one for one in node.log.files() if one.last_sequence is not None]
         total = sum(one.size for one in files)
         oldest = (node.clock.wall() - node.settings.log_max_age) * 1000
@@ -143,7 +150,12 @@ class Maintenance:
                 break
             drop_before = one.last_sequence + 1
             total -= one.size
-        if drop_before:
+        late = [reader for reader in self.indexed if reader.sequence < drop_before - 1]
+        for reader in late:
+            reader.catch_up(node.log.durable)
+        if drop_before and not late:
+            for reader in self.indexed:
+                reader.before_drop(drop_before)
             node.log.drop(drop_before)
 
     def _watch_disk(self) -> None:

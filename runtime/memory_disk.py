@@ -110,6 +110,8 @@ class MemoryDisk:
     def rename(self, source: Path, target: Path) -> None:
         with self.lock:
             self.before("rename", target, 0)
+            if source not in self.files:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(source))
             self.files[target] = self.files.pop(source)
 
     def remove(self, path: Path) -> None:

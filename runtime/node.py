@@ -214,6 +214,7 @@ class Node:
         finally:
             # Also where the log has failed: another process must be able to open the home.
             self.log.close()
+            self.workers.close()
             self.keyed.close()
             self.content.close()
             self.home.close()

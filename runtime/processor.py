@@ -35,17 +35,19 @@ class Relationship:
     As a class attribute it takes the attribute's name; `name` sets another (`not.found`).
     """
 
-    __slots__ = ("description", "ended", "name")
+    __slots__ = ("_is_named", "description", "ended", "name")
 
-    def __init__(self, description: str, *, name: str = "", ended: bool = False) -> None:
+    def __init__(self, description: str, *, name: str | None = None, ended: bool = False) -> None:
         self.description = description
-        self.name = name
+        self.name = name or ""
+        # The one way out of a port has the empty name.
+        self._is_named = name is not None
         self.ended = ended
         """Auto-terminated unless the flow says otherwise."""
 
     def __set_name__(self, owner: type, name: str) -> None:
-        if not self.name:
-            self.name = name
+        if not self._is_named:
+            self.name, self._is_named = name, True
 
     def __repr__(self) -> str:
         return f"Relationship({self.name!r})"

@@ -75,9 +75,9 @@ class Reporting:
     ) -> None:
         """Report any other provenance event that only the processor knows of."""
         if type(event) is not EventType:
-            raise TypeError(f"the event is {event!r:.80}; it must be one of EventType's")
+            raise TypeError(f"the event must be one of EventType, not {event!r:.80}")
         check_text("the transit URI", transit_uri)
-        check_text("the details", details)
+        check_text("details", details)
         if not self.reported:
             self.reported = []
         self.reported.append(
@@ -89,7 +89,7 @@ class Reporting:
     def count(self, counter: str, delta: int = 1) -> None:
         """Add to a named counter; it takes effect with the commit."""
         check_text("a counter's name", counter, optional=False)
-        check_whole(f"what is added to counter '{counter}'", delta)
+        check_whole(f"the step of counter '{counter}'", delta)
         if self.counters is None:
             self.counters = {}
         self.counters[counter] = self.counters.get(counter, 0) + delta
@@ -104,7 +104,7 @@ class Reporting:
         size = 0
         for key, value in state.items():
             check_text("a key of the state", key, optional=False)
-            check_text(f"'{key}' of the state", value, optional=False)
+            check_text(f"state '{key}'", value, optional=False)
             size += len(key.encode()) + len(value.encode())
         if size > STATE_BYTES_MAX:
             raise SessionError(
@@ -122,7 +122,7 @@ class Reporting:
     def set_key(self, name: str, value: bytes | None) -> None:
         """Set (or with None remove) one key of the keyed state, as part of the commit."""
         check_text("a key of the state", name, optional=False)
-        check_bytes(f"the state's '{name}'", value)
+        check_bytes(f"state '{name}'", value)
         if self.keyed is None:
             self.keyed = {}
         self.keyed[name] = value

@@ -336,7 +336,7 @@ class Session(Creation, Reporting):
         self, flowfiles: FlowFile | Iterable[FlowFile], details: str | None = None
     ) -> None:
         """End flowfiles here; `details` appear in the DROP event."""
-        check_text("the details", details)
+        check_text("details", details)
         moved = self._close(_listed(flowfiles))
         if not self.dropped:
             self.dropped = {}

@@ -63,9 +63,8 @@ class Statistics:
         """Return what happened in the last five minutes (to ten seconds)."""
         base = self.totals
         for at, sample in reversed(self._samples):
-            base = sample
             if at <= now - WINDOW_SECONDS:
+                # What came after it came within ten seconds of it, else there were a newer one.
                 break
-        if self._samples and self._samples[-1][0] <= now - WINDOW_SECONDS:
-            base = self.totals
+            base = sample
         return self.totals.minus(base)

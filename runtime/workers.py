@@ -37,6 +37,7 @@ TURN_SECONDS: Final = 0.001
 STILL_LOOKS: Final = 2
 CALM_LOOKS: Final = 40
 RUN_FLOWFILES_MAX: Final = 10_000
+LOOP_END_SECONDS: Final = 2.0
 
 
 class Worker:
@@ -69,6 +70,8 @@ class Workers:
         self._watching = False
         self._busy = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread: threading.Thread
+        self._loop_lock = threading.Lock()
         self._tasks: dict[Session, asyncio.Task[None]] = {}
         # Without a GIL as many compute as there are cores.
         if not getattr(sys, "_is_gil_enabled", lambda: True)():
@@ -96,15 +99,27 @@ class Workers:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
 
+    def close(self) -> None:
+        """Release the event loop, once nothing is handed to it any more."""
+        with self._loop_lock:
+            if self._loop is not None:
+                self._loop_thread.join(LOOP_END_SECONDS)
+                if not self._loop.is_running():
+                    self._loop.close()
+
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The event loop of async processors, started at first use."""
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            threading.Thread(
-                target=self._loop.run_forever, name="processor loop", daemon=True
-            ).start()
-        return self._loop
+        # Several processors may start at the same time, each on a thread of its own.
+        with self._loop_lock:
+            if self._loop is None:
+                loop = asyncio.new_event_loop()
+                self._loop_thread = threading.Thread(
+                    target=loop.run_forever, name="processor loop", daemon=True
+                )
+                self._loop_thread.start()
+                self._loop = loop
+            return self._loop
 
     def terminate(self, component: Component) -> int:
         """Fence the component's sessions and give back what they took; return how many."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ from runtime.settings import Settings, SettingsError, Source, load_settings
 from runtime.units import parse_duration
 
 EXTENSIONS: Final = "extensions"
+_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
 EXPECTED: Final = (
     BindingError,
     CheckpointDamagedError,
@@ -83,11 +85,7 @@ class DurationType(click.ParamType):  # type: ignore[type-arg]  # generic only i
         if isinstance(value, float):
             return value
         try:
-            return float(value)
-        except ValueError:
-            pass
-        try:
-            return parse_duration(value)
+            return parse_duration(f"{value} s" if _NUMBER.fullmatch(value) else value)
         except ValueError as error:
             self.fail(str(error), parameter, context)
 

@@ -67,7 +67,8 @@ def run(
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     node = Node(home, settings=settings, registry=make_registry(home, flow))
     try:
-        open_flow(node, flow, take, values)
+        # Standard output belongs to the JSON.
+        open_flow(node, flow, take, values, to_error=as_json)
     except BaseException:
         node.stop()
         raise
@@ -94,6 +95,9 @@ def run_to_end(node: Node, duration: float | None, *, idle_ends: bool) -> float:
     progress = Progress(node)
     started = clock.monotonic()
     node.start()
+    if not node.engine.hops:
+        # Components took their time to start (a table to load, say) and nothing has moved yet.
+        started = clock.monotonic()
     shown = moved = started
     last = (-1, -1)
     ended = started

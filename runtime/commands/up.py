@@ -88,7 +88,7 @@ def up(
 
 
 def open_flow(
-    node: Node, flow: Path | None, take: Any, values: dict[str, str]
+    node: Node, flow: Path | None, take: Any, values: dict[str, str], *, to_error: bool = False
 ) -> FlowFile | None:
     """Bind the node to its flow file and set parameters; print what happened."""
     for line in node.recovered:
@@ -98,7 +98,7 @@ def open_flow(
     if path is not None:
         file = FlowFile(node, path)
         for line in file.open(take, getpass.getuser()):
-            click.echo(line)
+            click.echo(line, err=to_error)
     if values:
         check_overrides(node.flow, values)
         node.overrides = values

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from runtime.content_references import count_segments
 from runtime.engine import TerminatedError
@@ -115,20 +115,19 @@ class EngineMachine(RuleBasedStateMachine):
             self.sessions.append(Open(self.world.open(component)))
             for _ in range(size + 2):
                 self.create(self.sessions[0], size, True)
-            self.commit("success")
-
-    def pick(self) -> Open:
-        return self.choose.choice(self.sessions)
-
-    def any_open(self) -> bool:
-        return bool(self.sessions)
+            self.commit(self.sessions[0], "success")
 
     # Sessions
 
-    @rule(component=st.sampled_from([A, B, C]), seed=st.integers(0, 2**32), steps=st.integers(1, 9))
-    def work(self, component: int, seed: int, steps: int) -> None:
-        """Go on with a session of the component, or open one."""
-        choose = self.choose = random.Random(seed)
+    @rule(seeds=st.lists(st.integers(0, 2**32), min_size=1, max_size=6))
+    def work(self, seeds: list[int]) -> None:
+        for seed in seeds:
+            self.trigger(random.Random(seed))
+
+    def trigger(self, choose: random.Random) -> None:
+        """Go on with a session of some component, or open one; end it more often than not."""
+        self.choose = choose
+        component = choose.choice([A, B, C])
         mine = [one for one in self.sessions if one.session.component.id == component]
         if len(mine) == 2 or (mine and choose.random() < 0.5):
             one = choose.choice(mine)
@@ -136,8 +135,18 @@ class EngineMachine(RuleBasedStateMachine):
             one = Open(self.world.open(component))
             self.sessions.append(one)
             self.take(one, choose.choice([1, 3, 100]))
-        for _ in range(steps):
+        for _ in range(choose.randint(1, 9)):
             self.act(one)
+        match choose.choices(["commit", "roll back", "terminate", "go on"], [12, 2, 1, 5])[0]:
+            case "commit":
+                self.commit(one, choose.choice(["success", "success", "failure", "other"]))
+            case "roll back":
+                self.roll_back(one, choose.random() < 0.5)
+            case "terminate":
+                self.terminate(one)
+        # Not only after each rule: a wrong state may be mended by the next commit.
+        self.live_is_the_model()
+        self.live_is_the_fold()
 
     def act(self, one: Open) -> None:
         choose = self.choose
@@ -190,6 +199,8 @@ class EngineMachine(RuleBasedStateMachine):
     def check_order_of(self, one: Open, ids: list[int]) -> None:
         """What never waited comes in the order of its arrival."""
         for connection, arrived in self.order.items():
+            if self.world.queue(connection).model.prioritizers:
+                continue
             places = [
                 arrived.index(id)
                 for id in ids
@@ -197,15 +208,12 @@ class EngineMachine(RuleBasedStateMachine):
             ]
             assert places == sorted(places)
             # Nothing that lies there and could be taken was passed by.
-            if places and not one.session.expired and not self.is_prioritized(connection):
+            if places and not one.session.expired:
                 lying = set(self.world.ids(connection))
                 passed = [
                     id for id in arrived[: places[-1]] if id in lying and not self.known[id].waited
                 ]
                 assert passed == []
-
-    def is_prioritized(self, connection: int) -> bool:
-        return bool(self.world.queue(connection).model.prioritizers)
 
     def create(self, one: Open, size: int, received: bool) -> None:
         content = self.choose.randbytes(size)
@@ -346,10 +354,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     # Ending
 
-    @precondition(any_open)
-    @rule(relationship=st.sampled_from(["success", "failure", "other"]))
-    def commit(self, relationship: str) -> None:
-        one = self.pick()
+    def commit(self, one: Open, relationship: str) -> None:
         self.send(one, sorted(one.work), relationship, False, None)
         ticket = Ticket(self.called)
         one.session.when_durable(ticket.call)
@@ -436,10 +441,7 @@ class EngineMachine(RuleBasedStateMachine):
         copies = {id: Known(**vars(known)) for id, known in self.known.items()}
         self.history[self.world.engine.sequence] = (copies, dict(self.states))
 
-    @precondition(any_open)
-    @rule(penalize=st.booleans())
-    def roll_back(self, penalize: bool) -> None:
-        one = self.pick()
+    def roll_back(self, one: Open, penalize: bool) -> None:
         self.sessions.remove(one)
         one.session.rollback(penalize=penalize, reason=ValueError("for a test"))
         self.world.engine.close_session(one.session)
@@ -448,11 +450,8 @@ class EngineMachine(RuleBasedStateMachine):
                 self.known[id].waited = True
             self.remember()
 
-    @precondition(any_open)
-    @rule()
-    def terminate(self) -> None:
+    def terminate(self, one: Open) -> None:
         """Whatever a terminated session does later is refused, and changes nothing."""
-        one = self.pick()
         self.sessions.remove(one)
         engine = self.world.engine
         with engine.lock:

@@ -126,8 +126,8 @@ def test_a_text_becomes_the_value_of_its_type() -> None:
         ("Rank", "9", "is '9'; it must be less than 9"),
         ("Count", "9" * 5000, f"is '{'9' * 80}…'; it must be a whole number"),
         ("Share", "half", "is 'half'; it must be a number"),
-        ("Share", "0", "is '0'; it must be more than 0"),
-        ("Share", "nan", "is 'nan'; it must be less than 1"),
+        ("Share", "0", "is '0'; it must be more than 0.0"),
+        ("Share", "nan", "is 'nan'; it must be less than 1.0"),
         ("Loud", "loud", "is 'loud'; it must be true or false"),
         ("Mode", "some", "is 'some'; it must be one of: 'all-matches', 'first', 'none'"),
         (
@@ -300,9 +300,8 @@ def test_the_users_own_properties_keep_their_order_and_are_parsed() -> None:
 
 
 def test_a_mistake_in_one_of_the_users_own_properties_names_it() -> None:
-    assert [name for name, _ in _problems(Conditions, small="${size:lt(", large="${a:isNull()}")] == [
-        "small"
-    ]
+    found = _problems(Conditions, small="${size:lt(", large="${a:isNull()}")
+    assert [name for name, _ in found] == ["small"]
 
 
 def test_a_parameter_in_a_text_of_the_users_own_is_resolved() -> None:

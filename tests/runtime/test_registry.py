@@ -121,9 +121,8 @@ def test_no_file_takes_the_name_of_a_built_in_type(tmp_path: Path) -> None:
     registry = Registry(["processors"], [tmp_path])
 
     assert registry.origin("RouteOnAttribute") == "processors.route"
-    assert registry.problems == [
-        ExtensionProblem(path, "offers RouteOnAttribute, which processors.route has; it is left out")
-    ]
+    message = "offers RouteOnAttribute, which processors.route has; it is left out"
+    assert registry.problems == [ExtensionProblem(path, message)]
 
 
 def test_imported_and_private_types_of_a_file_do_not_count(tmp_path: Path) -> None:

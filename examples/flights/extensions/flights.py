@@ -244,10 +244,6 @@ class ReplayFlights(Processor):
         self._pace = None if self.properties.speed == float("inf") else Pace(self.properties.speed)
         self._told = float("-inf")
 
-    def stop(self) -> None:
-        """Free the memory."""
-        del self._flights
-
     def on_trigger(self, session: Session) -> None:
         """Send the flights that have left by now."""
         position = int(session.state.get("position", "0"))
