@@ -46,6 +46,11 @@ class Home:
     gaps: list[str] = field(default_factory=list)
     """What the last reading of the log found missing, in words; rot never stops the rest."""
 
+    @property
+    def log_home(self) -> int:
+        """The number that log and checkpoints carry: a copied home keeps that of its first life."""
+        return self.identity.formerly[0][0] if self.identity.formerly else self.identity.home
+
     @cached_property
     def index(self) -> Index:
         """The provenance index; its directory may not exist yet."""
@@ -64,7 +69,7 @@ class Home:
 
         self.gaps.clear()
         reading = read_log(
-            self.path / "log", SystemDisk(), after=after, home=self.identity.home,
+            self.path / "log", SystemDisk(), after=after, home=self.log_home,
             damaged=lambda damage: self.gaps.append(damage_sentence(damage)),
         )
         for sequence, _, record in reading:
@@ -86,9 +91,8 @@ class Home:
         """The flow of the newest checkpoint: for a log that retention shortened before an index."""
         from runtime.checkpoint import CheckpointDamagedError, load_newest
 
-        home = self.identity.formerly[0][0] if self.identity.formerly else self.identity.home
         with suppress(CheckpointDamagedError):
-            newest = load_newest(self.path / "checkpoints", SystemDisk(), home)
+            newest = load_newest(self.path / "checkpoints", SystemDisk(), self.log_home)
             return newest[0].flow if newest is not None else None
         return None
 

@@ -205,6 +205,25 @@ def load_newest(directory: Path, disk: Disk, home: int) -> tuple[Head, Fold, lis
     return None
 
 
+def log_floor(directory: Path, disk: Disk) -> int:
+    """Return the last record that recovery from the oldest checkpoint does not read.
+
+    It may lie well before the checkpoint's own: records that were on their way to the disk when
+    it was taken come after the place where its recovery begins. 0: all of the log is needed.
+    """
+    names = _names(directory, disk)
+    if not names:
+        return 0
+    path = directory / names[0]
+    file = disk.open(path)
+    try:
+        return _decoded(next(_records(file, path), b""), Head, path).end.sequence
+    except (CheckpointDamagedError, OSError):
+        return 0
+    finally:
+        file.close()
+
+
 def load(path: Path, disk: Disk) -> tuple[Head, Fold]:
     """Load one checkpoint."""
     file = disk.open(path)

@@ -471,7 +471,9 @@ class Controller:
     def _wiring_problems(self, component: Component) -> list[Problem]:
         model = _models(self.flow).get(component.id)
         if not isinstance(model, ProcessorModel):
-            return []
+            # What a port or funnel passed on to nobody would be gone.
+            lost = component.inputs and not all(component.routes.values())
+            return [Problem("", "leads nowhere; connect it")] if lost else []
         return [
             Problem(
                 "", f"relationship '{name}' leads nowhere; connect it, or set it to end or hold"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.commit import EventType
 from runtime.flowfile import Claim, FlowFile
-from runtime.intake import check_attributes, check_text
+from runtime.intake import check_attributes, check_batch, check_text
 
 if TYPE_CHECKING:
     from runtime.content_writer import ContentWriter
@@ -73,7 +73,7 @@ class Creation:
             details: for the provenance event.
         """
         if attributes:
-            check_attributes([attributes])
+            check_attributes(attributes)
         claim = self._writer().append(content) if content else None
         self.bytes_written += len(content)
         if isinstance(parents, FlowFile):
@@ -118,7 +118,7 @@ class Creation:
         """
         if not attributes and not contents:
             return []
-        check_attributes(attributes)
+        check_batch(attributes)
         ids = list(islice(self.engine.ids, len(attributes)))
         now = start = int(self.started * 1000)
         event = EventType.RECEIVE if received_from else EventType.CREATE
@@ -197,10 +197,10 @@ class Creation:
             if not shared.items() <= other.items():
                 shared = {k: v for k, v in shared.items() if other.get(k) == v}
         shared.update(attributes or {})
+        check_text("details", details)
         family = self._new_family(
             EventType.JOIN, [parent.id for parent in current], None, details
         )
-        check_text("details", details)
         oldest = min(current, key=lambda parent: parent.lineage_start)
         return self._add(family, self._descendant(oldest, shared, claim))
 

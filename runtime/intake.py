@@ -16,18 +16,25 @@ from itertools import chain
 from typing import Any
 
 
-def check_attributes(
-    mappings: Sequence[Mapping[str, str | None]], *, removing: bool = False
-) -> None:
-    """Accept mappings from text to text; with `removing` a value may be None."""
+def check_attributes(attributes: Mapping[str, str | None], *, removing: bool = False) -> None:
+    """Accept a mapping from text to text; with `removing` a value may be None."""
     try:
-        "".join(chain.from_iterable(map(dict.values, mappings)))  # type: ignore[arg-type]  # tried
-        "".join(set().union(*mappings))
+        "".join(attributes.values())  # type: ignore[arg-type]  # None goes the long way
+        "".join(attributes)
     except TypeError:
-        for mapping in mappings:
-            for name, value in mapping.items():
-                check_text("an attribute's name", name)
-                check_text(f"attribute '{name}'", value, optional=removing)
+        for name, value in attributes.items():
+            check_text("an attribute's name", name, optional=False)
+            check_text(f"attribute '{name}'", value, optional=removing)
+
+
+def check_batch(batch: Sequence[Mapping[str, str]]) -> None:
+    """Accept mappings from text to text; as `check_attributes` for each, in half the time."""
+    try:
+        "".join(chain.from_iterable(map(dict.values, batch)))  # type: ignore[arg-type]  # tried
+        "".join(set().union(*batch))
+    except TypeError:
+        for attributes in batch:
+            check_attributes(attributes)
 
 
 def check_text(what: str, value: Any, *, optional: bool = True) -> None:

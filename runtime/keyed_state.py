@@ -66,12 +66,9 @@ class RocksStore:
     """A store in a RocksDB directory, without RocksDB's own write-ahead log."""
 
     def __init__(self, directory: Path) -> None:
-        from rocksdict import Options, Rdict, WriteOptions
+        from rocksdict import Rdict, WriteOptions
 
-        options = Options(raw_mode=True)
-        options.create_if_missing(True)
-        options.set_write_buffer_size(16 * 2**20)
-        self._rocks = Rdict(str(directory), options=options)
+        self._rocks = Rdict(str(directory), options=_options())
         self._unlogged = WriteOptions()
         # The library's type says method; it is a setter.
         setattr(self._unlogged, "disable_wal", True)  # noqa: B010  # as above
@@ -103,6 +100,15 @@ class RocksStore:
 
     def close(self) -> None:
         self._rocks.close()
+
+
+def _options() -> Any:
+    from rocksdict import Options
+
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_write_buffer_size(16 * 2**20)
+    return options
 
 
 class KeyedState:
@@ -250,7 +256,8 @@ def _rescue(directory: Path) -> dict[bytes, bytes | None]:
     found: dict[bytes, bytes | None] = {}
     try:
         shutil.copytree(directory, copy)
-        Rdict.repair(str(copy))
+        # Without them it takes the library's typed keys for granted and drops every file.
+        Rdict.repair(str(copy), options=_options())
         store: Any = RocksStore(copy)
         for key, value in store.items(b""):
             found[bytes(key)] = bytes(value)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
-from runtime.checkpoint import Head, gather, places, publish, sequences, write_checkpoint
+from runtime.checkpoint import Head, gather, log_floor, places, publish, write_checkpoint
 from runtime.log import LogFailedError
 from runtime.model import encode_flow
 from runtime.scheduler import reconsider_all
@@ -51,6 +51,8 @@ class Maintenance:
         self._checkpointed = node.engine.sequence
         self._checkpointed_at = node.clock.monotonic()
         self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
+        self._stops = ("", "")
+        """Why sources, and why all triggers, wait for the disk."""
         self.indexed: list[Indexed] = []
         """Objects with `sequence`: how far the log must not be dropped (the provenance index)."""
         self.on_look: list[Callable[[], object]] = []
@@ -135,8 +137,7 @@ class Maintenance:
         """Drop log files beyond the limits, as far as nobody needs them."""
         node = self._node
         # The state store was flushed before either checkpoint got its name.
-        kept = sequences(node.home.directory("checkpoints"), node.disk)
-        floor = kept[0] if kept else 0
+        floor = log_floor(node.home.directory("checkpoints"), node.disk)
         files = [one for one in node.log.files() if one.last_sequence is not None]
         total = sum(one.size for one in files)
         oldest = (node.clock.wall() - node.settings.log_max_age) * 1000
@@ -160,28 +161,27 @@ class Maintenance:
 
     def _watch_disk(self) -> None:
         node = self._node
+        scheduler = node.scheduler
         free = node.disk.free_bytes(node.home.path)
         room = node.log.room()
-        reserve = node.settings.disk_reserve
         sources = triggers = ""
-        if free < reserve or room.sources_stop:
+        if free < (reserve := node.settings.disk_reserve):
             sources = (
                 f"The disk of {node.home.path} has {format_size(free // 2**20 * 2**20)} free, less "
                 f"than the reserve of {format_size(reserve)}: sources wait"
             )
+        elif room.sources_stop:
+            sources = f"The disk of {node.home.path} has no room for more log: sources wait"
         if room.triggers_stop:
             triggers = f"The disk of {node.home.path} is full: everything waits"
-        scheduler = node.scheduler
-        if (sources, triggers) == (scheduler.sources_stop, scheduler.triggers_stop):
-            return
-        eased = (scheduler.sources_stop and not sources) or (
-            scheduler.triggers_stop and not triggers
-        )
-        scheduler.sources_stop, scheduler.triggers_stop = sources, triggers
-        for message in (sources, triggers):
-            if message:
-                node.bulletins.add("ERROR", 0, "disk", message + ". Free some space")
-        if eased:
+        before, self._stops = self._stops, (sources, triggers)
+        for old, new in zip(before, self._stops, strict=True):
+            if new and not old:
+                node.bulletins.add("ERROR", 0, "disk", new + ". Free some space")
+        if before != self._stops:
+            # Not otherwise: the log may have stopped the triggers for good.
+            scheduler.sources_stop, scheduler.triggers_stop = sources, triggers
+        if any(old and not new for old, new in zip(before, self._stops, strict=True)):
             node.bulletins.add("INFO", 0, "disk", "There is room on the disk again; all goes on")
             reconsider_all(scheduler)
         if sources:

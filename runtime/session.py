@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, final
 from runtime.commit import Reason
 from runtime.creation import NO_MAPPING, NOTHING, Creation, SessionError
 from runtime.flowfile import Claim, FlowFile, with_attributes, with_claim
-from runtime.intake import check_attributes, check_text
+from runtime.intake import check_attributes, check_batch, check_text
 from runtime.processor import Relationship
 from runtime.reporting import Reporting
 from runtime.write_stream import WriteStream as WriteStream
@@ -126,7 +126,7 @@ class Session(Creation, Reporting):
         if current is None:
             current = self._current(flowfile)
         changes = dict(attributes)
-        check_attributes([changes], removing=True)
+        check_attributes(changes, removing=True)
         if "uuid" in changes:
             del changes["uuid"]
         for core in ("filename", "path"):
@@ -149,14 +149,14 @@ class Session(Creation, Reporting):
         self, flowfiles: Sequence[FlowFile], attributes: Mapping[str, str]
     ) -> list[FlowFile]:
         """Set the same attributes on a batch; as `put` for each, several times as fast."""
-        check_attributes([attributes])
+        check_attributes(attributes)
         return self._put_each(flowfiles, [dict(attributes)] * len(flowfiles))
 
     def put_each(
         self, flowfiles: Sequence[FlowFile], attributes: Sequence[dict[str, str]]
     ) -> list[FlowFile]:
         """Set each flowfile's own attributes on a batch; the mappings must not hold `uuid`."""
-        check_attributes(attributes)
+        check_batch(attributes)
         return self._put_each(flowfiles, attributes)
 
     def _put_each(
@@ -513,7 +513,6 @@ class Session(Creation, Reporting):
     def _named(self, flowfile: FlowFile) -> str:
         name = self.identity.attribute(flowfile, "filename")
         return f"flowfile {self.identity.uuid(flowfile.id)} ('{name}')"
-
 
 
 def _listed(flowfiles: FlowFile | Iterable[FlowFile]) -> Iterable[FlowFile]:

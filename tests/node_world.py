@@ -1,5 +1,6 @@
 """A whole node with threads, on a disk in memory, and processors that a test opens and closes."""
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -155,3 +156,19 @@ def queued(node: Node, id: int) -> int:
 def messages(node: Node) -> list[str]:
     """All bulletins, oldest first."""
     return [one.message for one in node.bulletins.recent(float("inf"))]
+
+
+def after_power_loss(node: Node, target: Path) -> MemoryDisk:
+    """Make of `target` the home that would be found if the power went now; return its disk."""
+    disk, found = node.disk, MemoryDisk()
+    assert isinstance(disk, MemoryDisk)
+    target.mkdir()
+    shutil.copy(node.home.path / "node.json", target)
+    with disk.lock:
+        for path, file in disk._synced_names.items():
+            copied = found.create(target / path.relative_to(node.home.path))
+            copied.write(bytes(file.synced), 0)
+            copied.sync()
+    for directory in {path.parent for path in found.files}:
+        found.sync_directory(directory)
+    return found

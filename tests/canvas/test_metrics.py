@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from canvas.metrics import render
 from runtime.flow_home import FlowFile
 from runtime.node import Node
-from tests.runtime.node_world import FLOW, ended, make_home, open_node, wait_until
+from tests.home_world import FLOW, ended, make_home, open_node, wait_until
 
 NAMES = {
     "levada_component_flowfiles_in": "counter",

@@ -11,7 +11,7 @@ import pytest
 
 from canvas.server import WebServer
 from runtime.node import Node
-from tests.runtime.node_world import open_node
+from tests.home_world import open_node
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from runtime.flowfile import FlowFile as Flowfile
 from runtime.log_reader import read_log
 from runtime.node import Node
 from runtime.queue import Queue
-from tests.runtime.node_world import FLOW, make_home, open_node, wait_until
+from tests.home_world import FLOW, make_home, open_node, wait_until
 
 STOPPED = FLOW.replace("type: Judge", "type: Judge\n    state: stopped")
 

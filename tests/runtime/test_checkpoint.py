@@ -185,9 +185,7 @@ def test_an_entry_that_is_missing_is_noticed() -> None:
 def test_another_format_version_is_named() -> None:
     disk = MemoryDisk()
 
-    with pytest.raises(
-        CheckpointDamagedError, match="has format version 2; this release reads 1$"
-    ):
+    with pytest.raises(CheckpointDamagedError, match="has format version 2; this release reads 1$"):
         load(_write(disk, version=2), disk)
 
 
@@ -243,9 +241,7 @@ def test_while_none_is_whole_all_stay_where_they_are() -> None:
 
     text = str(raised.value)
     assert all(str(path) in text for path in paths)
-    assert text.endswith(
-        ". No whole checkpoint is left: restore one from a backup of the home"
-    )
+    assert text.endswith(". No whole checkpoint is left: restore one from a backup of the home")
     assert disk.names(DIRECTORY) == [path.name for path in paths]
 
 

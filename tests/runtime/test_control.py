@@ -21,7 +21,7 @@ from runtime.control import (
     socket_path,
 )
 from runtime.node import Node
-from tests.runtime.node_world import open_node
+from tests.home_world import open_node
 
 
 async def _name(request: web.Request) -> web.Response:

@@ -466,6 +466,25 @@ def test_ports_and_funnels_pass_flowfiles_through_groups(tmp_path: Path) -> None
         assert paths == ["feed 10", "inner / funnel", "inner / in", "inner / out"]
 
 
+def test_a_funnel_that_leads_nowhere_keeps_what_comes_to_it(tmp_path: Path) -> None:
+    root = GroupModel(
+        id=1,
+        name="test",
+        processors=(processor(10, Feed),),
+        funnels=(FunnelModel(id=11), FunnelModel(id=12)),
+        connections=(connection(20, 10, 11),),
+    )
+    with running(open_node(tmp_path), FlowModel(root=root, next_id=100)) as node:
+        wait_until(lambda: queued(node, 20) == Feed.limit)
+        assert node.engine.components[11].status is Status.INVALID
+        assert messages(node) == ["funnel is not valid: leads nowhere; connect it"]
+
+        out = connection(21, 11, HOLD, relationships=())
+        mended = msgspec.structs.replace(root, connections=(*root.connections, out))
+        _edit(node, FlowModel(root=mended, next_id=100))
+        wait_until(lambda: queued(node, 21) == Feed.limit)
+
+
 def test_a_changed_parameter_restarts_what_uses_it(tmp_path: Path) -> None:
     def model(word: str) -> FlowModel:
         mark = processor(11, Mark, properties={"Word": "#{word}"})

@@ -13,6 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from runtime.checkpoint import gather
 from runtime.content_references import count_segments
 from runtime.engine import TerminatedError
 from runtime.flowfile import FlowFile
@@ -137,7 +138,7 @@ class EngineMachine(RuleBasedStateMachine):
             self.take(one, choose.choice([1, 3, 100]))
         for _ in range(choose.randint(1, 9)):
             self.act(one)
-        match choose.choices(["commit", "roll back", "terminate", "go on"], [12, 2, 1, 5])[0]:
+        match choose.choices(["commit", "roll back", "terminate", "go on"], [10, 4, 1, 5])[0]:
             case "commit":
                 self.commit(one, choose.choice(["success", "success", "failure", "other"]))
             case "roll back":
@@ -172,6 +173,8 @@ class EngineMachine(RuleBasedStateMachine):
             lambda: self.drop(one),
             lambda: self.put_back(one, choose.choice([0.0, 3.0])),
             lambda: self.hold(one),
+            lambda: self.hold(one),
+            lambda: self.resume(one),
             lambda: self.resume(one),
             lambda: self.set_state(one, choose.choice("pq")),
         ]
@@ -562,6 +565,15 @@ class EngineMachine(RuleBasedStateMachine):
             if queue
         }
         assert folded == live
+        with self.world.engine.lock:
+            runs = [run for queue in gather(self.world.engine).values() for run in queue]
+        retries = {one.id: run.retries for run in runs for one in run.flowfiles if run.retries}
+        assert retries == {
+            id: entry.retries
+            for queue in fold.queues.values()
+            for id, entry in queue.items()
+            if entry.retries
+        }
         states = {id: one.state for id, one in self.world.engine.components.items() if one.state}
         assert {id: state for id, state in fold.states.items() if state} == states == self.states
         assert fold.counters == self.world.engine.counters

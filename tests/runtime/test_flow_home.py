@@ -18,7 +18,7 @@ from runtime.flow_home import (
 from runtime.model import FlowModel
 from runtime.node import Node
 from runtime.parameters import ParameterError
-from tests.runtime.node_world import FLOW, make_home, open_node
+from tests.home_world import FLOW, make_home, open_node
 
 
 @pytest.fixture

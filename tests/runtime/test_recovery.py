@@ -130,7 +130,7 @@ def test_order_and_places_are_those_of_before() -> None:
 def test_states_counters_and_references_come_back(checkpoint: bool) -> None:
     world = _world()
     world.put(A, b"1", b"2")
-    session = world.open(B)
+    session = world.open(B, 1)
     session.drop(session.take())
     session.set_state({"at": "1"})
     session.count("lines", 3)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.commit import EventType, decode
@@ -95,6 +95,8 @@ words = st.sampled_from(["a", "b", "filename", "path", "uuid"])
 changes = st.dictionaries(words, st.none() | st.sampled_from(["", "x", "y"]))
 
 
+@pytest.mark.slow
+@settings(max_examples=50)
 @given(st.lists(st.tuples(changes, st.booleans()), max_size=6))
 def test_the_newest_version_has_all_changes_and_so_has_the_record(
     steps: list[tuple[dict[str, str | None], bool]],
@@ -181,7 +183,7 @@ def test_a_new_content_is_read_by_any_version_before_and_after_the_commit() -> N
 def test_an_exception_while_writing_leaves_the_content_as_it_was() -> None:
     _, session, (flowfile,) = _taken(b"before")
 
-    with pytest.raises(KeyError), session.open_write(flowfile) as target:  # noqa: PT012
+    with pytest.raises(KeyError), session.open_write(flowfile) as target:
         target.write(b"half")
         raise KeyError
 
@@ -215,9 +217,7 @@ def test_an_unknown_relationship_is_refused_with_those_there_are() -> None:
     with pytest.raises(SessionError) as raised:
         session.transfer(flowfiles, "sucess")
 
-    assert str(raised.value) == (
-        "b has no relationship 'sucess'. It has: failure, other, success"
-    )
+    assert str(raised.value) == ("b has no relationship 'sucess'. It has: failure, other, success")
     assert list(session.open) == [flowfiles[0].id]
 
 

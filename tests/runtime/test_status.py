@@ -11,7 +11,7 @@ from runtime.flow_home import FlowFile
 from runtime.node import Node
 from runtime.queue import Queue
 from runtime.status import SILENT_SECONDS, is_idle, status, totals
-from tests.runtime.node_world import FLOW, ended, make_home, open_node, running, wait_until
+from tests.home_world import FLOW, ended, make_home, open_node, running, wait_until
 
 STOPPED = FLOW.replace("type: Judge", "type: Judge\n    state: stopped")
 

@@ -7,7 +7,7 @@ import pytest
 from runtime.checkpoint import CheckpointDamagedError
 from runtime.home import HomeError
 from runtime.verify import HomeReport, repair_home, report_lines, verify_home
-from tests.runtime.node_world import FLOW, make_home, open_node, running, wait_until
+from tests.home_world import FLOW, make_home, open_node, running, wait_until
 
 STOPPED = FLOW.replace("type: Judge", "type: Judge\n    state: stopped")
 

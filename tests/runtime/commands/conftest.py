@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import levada
-from tests.runtime.node_world import make_home
+from tests.home_world import make_home
 
 Command = Callable[..., Result]
 

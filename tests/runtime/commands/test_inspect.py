@@ -16,8 +16,8 @@ from runtime.commands.up import Service
 from runtime.flow_home import FlowFile
 from runtime.node import Node
 from runtime.settings import Settings, load_settings
+from tests.home_world import FLOW, ended, open_node, wait_until
 from tests.runtime.commands.conftest import Command
-from tests.runtime.node_world import FLOW, ended, open_node, wait_until
 
 REFUSING = FLOW.replace("type: Judge", 'type: Judge\n    properties: {Refused: "1"}')
 

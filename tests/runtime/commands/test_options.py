@@ -16,7 +16,7 @@ from runtime.commands.options import (
 from runtime.home import HomeError
 from runtime.parameters import ParameterError
 from runtime.settings import SettingsError
-from tests.runtime.node_world import EXTENSION
+from tests.home_world import EXTENSION
 
 
 @click.command()
@@ -27,7 +27,7 @@ def wait(seconds: float | None) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("5", "5.0"), ("0.5", "0.5"), ("0", "0.0"), ("250 ms", "0.25"), ("2 min", "120.0"), ("1 hour", "3600.0")],
+    [("5", "5.0"), ("0.5", "0.5"), ("0", "0.0"), ("250 ms", "0.25"), ("1 hour", "3600.0")],
 )
 def test_a_duration_is_a_number_of_seconds_or_has_a_unit(text: str, seconds: str) -> None:
     assert CliRunner().invoke(wait, ["--for", text]).output == seconds + "\n"

@@ -10,7 +10,7 @@ from runtime.commands.progress import Progress, progress_line
 from runtime.flow_home import FlowFile
 from runtime.node import Node
 from runtime.status import Totals
-from tests.runtime.node_world import ended, make_home, open_node, wait_until
+from tests.home_world import ended, make_home, open_node, wait_until
 
 NOTHING = Totals(0, 0, 0, 0, 0, 0, 0, 0)
 

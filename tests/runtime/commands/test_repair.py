@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
+from tests.home_world import running
 from tests.runtime.commands.conftest import Command
-from tests.runtime.node_world import running
 
 
 def damage_log(home: Path) -> None:

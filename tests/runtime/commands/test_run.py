@@ -13,8 +13,8 @@ import levada
 from runtime.commands.run import run_to_end
 from runtime.flow_home import FlowFile
 from runtime.home import Home
+from tests.home_world import FLOW, open_node, running, wait_until
 from tests.runtime.commands.conftest import Command
-from tests.runtime.node_world import FLOW, open_node, running, wait_until
 
 REFUSING = FLOW.replace("type: Judge", 'type: Judge\n    properties: {Refused: "1"}')
 STOPPED = FLOW.replace("type: Judge", "type: Judge\n    state: stopped")
@@ -69,8 +69,8 @@ def test_errors_are_counted_and_make_the_status_one(command: Command, flow: Path
 
 
 def test_a_parameter_of_the_flow_can_be_set(command: Command, flow: Path) -> None:
-    text = FLOW.replace("flow:\n", "parameters: {count: 5}\nflow:\n", 1)
-    flow.write_text(text.replace("type: Number", 'type: Number\n    properties: {Count: "#{count}"}'))
+    text = FLOW.replace("type: Number", 'type: Number\n    properties: {Count: "#{count}"}')
+    flow.write_text(text.replace("flow:\n", "parameters: {count: 5}\nflow:\n", 1))
 
     result = command("run", flow, "--param", "count=7", "--json")
 

@@ -1,7 +1,6 @@
 """`levada up`: a node that is served, told things, and stopped."""
 
 import asyncio
-import json
 import os
 import re
 import signal
@@ -27,8 +26,8 @@ from runtime.control import ControlError, call
 from runtime.flow_home import FlowFile, bound_file
 from runtime.home import Home, is_running
 from runtime.node import Node
+from tests.home_world import FLOW, ended, open_node, wait_until
 from tests.runtime.commands.conftest import Command
-from tests.runtime.node_world import FLOW, ended, open_node, wait_until
 
 
 class Watcher:
@@ -55,8 +54,9 @@ def serve(
     flow: Path | None,
     work: Callable[[Node], Awaitable[Any]],
     *attachments: Attachment,
+    number: int = signal.SIGTERM,
 ) -> Any:
-    """Serve a node until `work` is done, stop it with SIGTERM, and return what `work` gave."""
+    """Serve a node until `work` is done, stop it with a signal, and return what `work` gave."""
     node = open_node(home)
     file = None
     if flow is not None:
@@ -72,7 +72,7 @@ def serve(
                 await until(lambda: not flow or node.engine.counters)
                 return await work(node)
             finally:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), number)
                 assert await serving == 0
 
     return asyncio.run(main())
@@ -87,14 +87,15 @@ def edit(node: Node, name: str) -> None:
     node.controller.edit(flow, user="ada", note="a new name")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_node_runs_its_flow_until_a_signal_and_leaves_its_home_free(
-    home: Path, flow: Path
+    home: Path, flow: Path, number: int
 ) -> None:
     async def work(node: Node) -> int:
         await until(lambda: ended(node) == 3)
         return ended(node)
 
-    assert serve(home, flow, work) == 3
+    assert serve(home, flow, work, number=number) == 3
     Home(home).close()
     assert not (home / "control.json").exists()
 
@@ -142,8 +143,8 @@ def test_a_reload_can_bind_the_node_to_another_file(home: Path, flow: Path) -> N
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"flow": "/nonexistent/x"}, "cannot be written .No such file or directory"),
-        ({"take": "file", "flow": "."}, "cannot be read .Is a directory.; check the path"),
+        ({"flow": "/nonexistent/x"}, "^the flow file '/nonexistent/x' cannot be written .No su"),
+        ({"take": "file", "flow": "."}, "^the flow file .* cannot be read .Is a directory.; check"),
     ],
 )
 def test_a_reload_that_cannot_be_done_says_why(
@@ -295,17 +296,16 @@ def process(home: Path, *options: object) -> Iterator[tuple[subprocess.Popen[str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_the_process_cleanly(home: Path, flow: Path, number: int) -> None:
+def test_a_signal_stops_the_process_cleanly(home: Path, flow: Path) -> None:
     with process(home, "--flow", flow) as (child, lines):
         wait_until(lambda: any(line.startswith("http") for line in lines), 30)
         url = next(line for line in lines if line.startswith("http")).split()[0]
         with urllib.request.urlopen(url + "/readyz", timeout=10) as answer:
             assert answer.read() == b"ok"
         found = asyncio.run(call(home, "GET", "/status"))
-        child.send_signal(number)
+        child.send_signal(signal.SIGTERM)
         assert child.wait(20) == 0
 
-    assert json.loads(json.dumps(found))["revision"] == 1
+    assert found["revision"] == 1
     assert lines[-1] == "Stopping\n"
     Home(home).close()
