@@ -49,6 +49,8 @@ check: install
 
 bench: install
 	.venv/bin/python -m benchmarks.hotpath
+	.venv/bin/python -m benchmarks.latency
+	.venv/bin/python -m benchmarks.flights
 
 docs: install
 	.venv/bin/python -m docs.generate

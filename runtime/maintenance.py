@@ -51,8 +51,9 @@ class Maintenance:
         self._checkpointed = node.engine.sequence
         self._checkpointed_at = node.clock.monotonic()
         self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
-        self._stops = ("", "")
-        """Why sources, and why all triggers, wait for the disk."""
+        self._due = threading.Event()
+        self._stops = self._told = ("", "")
+        """Why sources, and why all triggers, wait for the disk; and what people know of it."""
         self.indexed: list[Indexed] = []
         """Objects with `sequence`: how far the log must not be dropped (the provenance index)."""
         self.on_look: list[Callable[[], object]] = []
@@ -64,7 +65,17 @@ class Maintenance:
     def stop(self) -> None:
         """End the thread."""
         self._stop.set()
+        self._due.set()
         self._thread.join(30)
+
+    def stop_triggers(self) -> None:
+        """Stop all triggers at once, before the log has no room left; for the committer: short.
+
+        Between two looks a busy node may write more than what is left.
+        """
+        self._stops = (self._stops[0], self._full())
+        self._node.scheduler.triggers_stop = self._stops[1]
+        self._due.set()
 
     def checkpoint(self) -> int:
         """Save the state as of now; return its sequence."""
@@ -72,7 +83,11 @@ class Maintenance:
             return self._checkpoint()
 
     def _run(self) -> None:
-        while not self._stop.wait(LOOK_SECONDS):
+        while not self._stop.is_set():
+            self._due.wait(LOOK_SECONDS)
+            self._due.clear()
+            if self._stop.is_set():
+                return
             try:
                 self.look()
             except LogFailedError:
@@ -170,14 +185,16 @@ class Maintenance:
                 f"The disk of {node.home.path} has {format_size(free // 2**20 * 2**20)} free, less "
                 f"than the reserve of {format_size(reserve)}: sources wait"
             )
-        elif room.sources_stop:
+        elif room.blocked and room.sources_stop:
             sources = f"The disk of {node.home.path} has no room for more log: sources wait"
-        if room.triggers_stop:
-            triggers = f"The disk of {node.home.path} is full: everything waits"
+        # A next file that is only late is waited for by the committer itself.
+        if room.blocked and room.triggers_stop:
+            triggers = self._full()
         before, self._stops = self._stops, (sources, triggers)
-        for old, new in zip(before, self._stops, strict=True):
+        for old, new in zip(self._told, self._stops, strict=True):
             if new and not old:
                 node.bulletins.add("ERROR", 0, "disk", new + ". Free some space")
+        self._told = self._stops
         if before != self._stops:
             # Not otherwise: the log may have stopped the triggers for good.
             scheduler.sources_stop, scheduler.triggers_stop = sources, triggers
@@ -186,3 +203,6 @@ class Maintenance:
             reconsider_all(scheduler)
         if sources:
             node.content.maintain(needed_free_bytes=reserve)
+
+    def _full(self) -> str:
+        return f"The disk of {self._node.home.path} is full: everything waits"

@@ -252,6 +252,9 @@ class Node:
         return self.secrets
 
     def _on_durable(self, sequence: int) -> None:
+        room = self.log.room()
+        if room.blocked and room.triggers_stop and not self.scheduler.triggers_stop:
+            self.maintenance.stop_triggers()
         self.scheduler.on_durable(sequence)
         self.content.references.durable(self.log.synced)
 

@@ -19,6 +19,7 @@ from runtime.commit import EventType, encode, encode_ids
 from runtime.queue import Run
 
 if TYPE_CHECKING:
+    from runtime.commit import Ids
     from runtime.disk import File
     from runtime.engine import Engine
     from runtime.flowfile import Claim, FlowFile
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from runtime.session import Session
     from runtime.statistics import Totals
 
-    Delivery = tuple[Queue, list[FlowFile], int]
+    Delivery = tuple[Queue, list[FlowFile], int, Ids]
 
 NONE: tuple[Any, ...] = ()
 
@@ -58,7 +59,7 @@ def commit_plain(engine: Engine, session: Session, dirty: Sequence[File], now: f
         NONE, routed, dropped, NONE, session.reported,
         session.new_state, session.keyed, session.counters, None,
     ))  # fmt: skip
-    moved = len(gone) + sum([len(flowfiles) for _, flowfiles, _ in deliveries])
+    moved = len(gone) + sum([len(flowfiles) for _, flowfiles, *_ in deliveries])
     log = engine.log
     log.wait_for_room()
     with engine.lock:
@@ -95,9 +96,10 @@ def _settle(engine: Engine, settled: list[tuple[Queue, int, int]], totals: Total
 def _deliver(
     engine: Engine, deliveries: list[Delivery], sequence: int, totals: Totals
 ) -> None:
-    for number, (queue, flowfiles, size) in enumerate(deliveries):
+    for number, (queue, flowfiles, size, ids) in enumerate(deliveries):
         index = _placed(deliveries[:number], queue) if number else 0
-        queue.put(Run(sequence, flowfiles, size, index=index))
+        # The next step takes the run whole, as a rule, and stores the same ids again.
+        queue.put(Run(sequence, flowfiles, size, index=index, packed=ids))
         totals.out_count += len(flowfiles)
         totals.out_bytes += size
         if queue.destination is not None:
@@ -120,7 +122,7 @@ def _count(session: Session, created: Sequence[Any], gone: list[FlowFile], total
 
 def _placed(deliveries: list[Delivery], queue: Queue) -> int:
     """Return how many flowfiles a queue got already: two relationships may lead to one queue."""
-    return sum([len(flowfiles) for other, flowfiles, _ in deliveries if other is queue])
+    return sum([len(flowfiles) for other, flowfiles, *_ in deliveries if other is queue])
 
 
 def _taken(session: Session) -> tuple[list[Any], list[tuple[Queue, int, int]]]:
@@ -128,11 +130,14 @@ def _taken(session: Session) -> tuple[list[Any], list[tuple[Queue, int, int]]]:
     settled = []
     for queue, runs in session.taken:
         if len(runs) == 1:
-            flowfiles, size = runs[0].flowfiles, runs[0].size
+            run = runs[0]
+            flowfiles, size, ids = run.flowfiles, run.size, run.packed
         else:
             flowfiles = [flowfile for run in runs for flowfile in run.flowfiles]
-            size = sum([run.size for run in runs])
-        taken.append((queue.id, encode_ids([flowfile.id for flowfile in flowfiles])))
+            size, ids = sum([run.size for run in runs]), None
+        if ids is None:
+            ids = encode_ids([flowfile.id for flowfile in flowfiles])
+        taken.append((queue.id, ids))
         settled.append((queue, len(flowfiles), size))
     return taken, settled
 
@@ -155,7 +160,8 @@ def _routed(session: Session) -> tuple[list[Any], list[Delivery], list[FlowFile]
             continue
         queue = queues[0]
         routed.append((name, ids, ((queue.id, None),), 0, None))
-        deliveries.append((queue, flowfiles, sum([flowfile.size for flowfile in flowfiles])))
+        size = sum([flowfile.size for flowfile in flowfiles])
+        deliveries.append((queue, flowfiles, size, ids))
         destination = queue.destination
         if destination is not None and destination.waits_for_durable:
             urgent = True
@@ -167,8 +173,6 @@ def _created(session: Session) -> tuple[list[Any], list[Claim]]:
     records: list[Any] = []
     added: list[Claim] = []
     for family in session.families:
-        if not family.children:
-            continue
         flowfiles = [created[id] for id in family.children]
         parents = encode_ids(family.parents) if family.parents else None
         records.append(

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from typing import Any
 
+from runtime.commit import Ids
 from runtime.flowfile import FlowFile
 from runtime.model import ConnectionModel
 
@@ -33,7 +34,7 @@ class Run:
     wait was recorded; 0 for none. `retries` counts how often they were tried before.
     """
 
-    __slots__ = ("due", "flowfiles", "index", "retries", "sequence", "since", "size")
+    __slots__ = ("due", "flowfiles", "index", "packed", "retries", "sequence", "since", "size")
 
     def __init__(
         self,
@@ -45,7 +46,10 @@ class Run:
         retries: int = 0,
         due: int = 0,
         since: int = 0,
+        packed: Ids | None = None,
     ) -> None:
+        self.packed = packed
+        """The members' ids as a record stores them, where they are known already."""
         self.sequence = sequence
         self.flowfiles = flowfiles
         self.size = size
@@ -58,6 +62,7 @@ class Run:
         """Cut off and return the first `length` flowfiles."""
         flowfiles = self.flowfiles[:length]
         head = self.of(flowfiles, index=self.index)
+        self.packed = None
         self.flowfiles = self.flowfiles[length:]
         self.index += length
         self.size -= head.size

@@ -117,6 +117,22 @@ def test_a_child_inherits_from_its_parent() -> None:
     assert bare.entered == parent.entered + 3_600_000
 
 
+def test_children_of_different_parents_or_details_are_different_families() -> None:
+    world, session, (first, second) = _taken(b"1", b"2")
+    one = session.create(parents=first)
+    two = session.create(parents=second)
+    three = session.create(parents=second, details="odd")
+
+    record = _commit(world, session)
+
+    assert _families(record) == [
+        (EventType.FORK, [first.id], [one.id]),
+        (EventType.FORK, [second.id], [two.id]),
+        (EventType.FORK, [second.id], [three.id]),
+    ]
+    assert [family.details for family in record.created] == [None, None, "odd"]
+
+
 def test_what_is_joined_has_what_its_parents_share() -> None:
     world, session, parents = _taken(b"1", b"2", b"3")
     session.put_all(parents, {"same": "yes", "other": "x"})

@@ -529,9 +529,8 @@ class EngineMachine(RuleBasedStateMachine):
         self.known = {id: Known(**vars(one)) for id, one in known.items()}
         self.states = dict(states)
         self.history = {one: state for one, state in self.history.items() if one <= sequence}
-        for connection in self.order:
-            present = self.world.ids(connection)
-            self.order[connection] = [id for id in present if id in self.known]
+        folded = self.world.fold().queues
+        self.order = {connection: list(folded.get(connection, ())) for connection in self.order}
         self.called.clear()
         live = self.world.live()
         for flowfiles in live.values():

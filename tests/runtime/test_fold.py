@@ -190,6 +190,18 @@ def test_runs_are_what_one_record_put_side_by_side() -> None:
     assert fold.runs(99) == []
 
 
+def test_what_waits_is_in_another_run_than_its_neighbour() -> None:
+    fold = _folded(
+        _created(1, 2),
+        _moved(1, 2, routed=[_to(OUT, ids=(1,), due=9_000), _to(OUT, ids=(2,))]),
+    )
+
+    assert [(run.index, run.due, run.since) for run in fold.runs(OUT)] == [
+        (0, 9_000, 2_000),
+        (1, 0, 0),
+    ]
+
+
 # What contradicts
 
 

@@ -297,33 +297,34 @@ def test_a_nearly_full_disk_stops_sources_and_room_lets_them_go_on(tmp_path: Pat
 
 def test_a_full_disk_for_the_log_stops_every_trigger_until_there_is_room(tmp_path: Path) -> None:
     class Large(Feed):
-        """Fills the log quickly."""
+        """Fills the log, but not all of it within one group of the committer."""
 
         def on_trigger(self, session: Session) -> None:
-            flowfile = session.create({"large": "x" * 50_000})
+            flowfile = session.create({"large": "x" * 10_000})
             session.transfer(flowfile, self.success)
+            self.context.yield_for(0.001)
 
     disk = MemoryDisk()
-    node = open_node(tmp_path, Large, disk=disk)
+    node = open_node(tmp_path, Large, disk=disk, settings={"log_file_size": "2 MB"})
     model = flow([processor(10, Large)], [connection(20, 10, HOLD, max_count=0)])
     with running(node, model):
         wait_until(lambda: queued(node, 20) > 2)
         whole = disk.capacity_bytes
         disk.capacity_bytes = whole - disk.free_bytes(tmp_path)
 
-        def is_stopped() -> bool:
-            node.maintenance.look()
-            return bool(node.scheduler.triggers_stop)
-
-        wait_until(is_stopped)
-        assert f"The disk of {tmp_path} is full: everything waits. Free some space" in messages(
-            node
-        )
+        wait_until(lambda: node.scheduler.triggers_stop)
+        full = f"The disk of {tmp_path} is full: everything waits. Free some space"
+        wait_until(lambda: full in messages(node))
         wait_until(lambda: node.engine.components[10].active == 0)
         before = queued(node, 20)
 
         disk.capacity_bytes = whole
-        wait_until(lambda: not is_stopped())
+
+        def goes_on() -> bool:
+            node.maintenance.look()
+            return not node.scheduler.triggers_stop
+
+        wait_until(goes_on)
         wait_until(lambda: queued(node, 20) > before + 20)
         node.controller.stop(10)
     assert node.log.durable == node.engine.sequence

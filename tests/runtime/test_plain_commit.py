@@ -278,6 +278,22 @@ def test_a_terminated_session_commits_nothing() -> None:
     assert world.records == []
 
 
+def test_a_session_that_is_terminated_while_it_waits_for_room_commits_nothing() -> None:
+    world = World(PROCESSORS, CONNECTIONS)
+    session = world.open(A)
+    session.transfer(session.create(), "success")
+
+    def terminate() -> None:
+        session.fenced = True
+
+    world.log.wait_for_room = terminate  # type: ignore[method-assign]  # comes in between
+
+    with pytest.raises(TerminatedError, match=r"^a was terminated$"):
+        session.commit()
+    assert world.records == []
+    assert world.live() == {}
+
+
 def test_a_wiring_that_changes_before_the_commit_is_planned_again() -> None:
     world = World(PROCESSORS, CONNECTIONS)
     session = world.open(A)
