@@ -51,7 +51,8 @@ def main() -> None:
     if options.json:
         print(json.dumps(figures))
         return
-    print(f"{figures['flights']:,} flights in {seconds:.2f} s, {figures['hops_per_second']:,} hops/s")
+    rate = figures["hops_per_second"]
+    print(f"{figures['flights']:,} flights in {seconds:.2f} s, {rate:,} hops/s")
 
 
 if __name__ == "__main__":

@@ -260,14 +260,12 @@ def _processor_of(function: Callable[..., Any], tags: tuple[str, ...]) -> type[P
                         if takes_attributes
                         else function(content)
                     )
+                    written, changed = _content_and_changes(function, result)
                 except Exception as error:  # the function is the user's: its error is data
                     session.transfer(flowfile, self.failure, reason=error)
                     continue
-                changed: Mapping[str, str] = {}
-                if isinstance(result, tuple):
-                    result, changed = result
-                if result is not content:
-                    flowfile = session.write(flowfile, result)
+                if written is not content:
+                    flowfile = session.write(flowfile, written)
                 if changed:
                     flowfile = session.put(flowfile, changed)
                 session.transfer(flowfile, self.success)
@@ -278,3 +276,21 @@ def _processor_of(function: Callable[..., Any], tags: tuple[str, ...]) -> type[P
     Transform.__doc__ = function.__doc__
     Transform.tags = tags
     return Transform
+
+
+def _content_and_changes(
+    function: Callable[..., Any], result: Any
+) -> tuple[bytes, Mapping[str, str | None]]:
+    content, changed = result if isinstance(result, tuple) and len(result) == 2 else (result, {})
+    if isinstance(content, bytes) and isinstance(changed, Mapping):
+        return content, changed
+    raise TypeError(
+        f"{function.__name__} returns {_kind(result)}; it must return bytes, or bytes and a "
+        "mapping of changed attributes"
+    )
+
+
+def _kind(result: Any) -> str:
+    if isinstance(result, tuple):
+        return f"({', '.join(_kind(one) for one in result)})"
+    return "None" if result is None else f"a value of type {type(result).__name__}"

@@ -267,7 +267,10 @@ def validate(
     try:
         properties = declaration.model_validate(texts, context=scope)
     except ValidationError as error:
-        found = [_problem(fields, one) for one in error.errors()]
+        # What is wrong with a default goes by the field's own name.
+        names = {name: info.alias or name for name, info in declaration.model_fields.items()}
+        aliases = {name: alias for name, alias in names.items() if name not in texts}
+        found = [_problem(fields, aliases, one) for one in error.errors()]
         problems.extend(one for one in found if not one.property or one.property not in told)
         return Validated(None, tuple(problems))
     return Validated(None if problems else properties, tuple(problems))
@@ -342,8 +345,11 @@ _BOUNDS: Final = {
 }
 
 
-def _problem(fields: Mapping[str, FieldInfo], error: Any) -> Problem:
+def _problem(
+    fields: Mapping[str, FieldInfo], aliases: Mapping[str, str], error: Any
+) -> Problem:
     name = str(error["loc"][0]) if error["loc"] else ""
+    name = aliases.get(name, name)
     info = fields.get(name)
     if error["type"] == "missing":
         return Problem(name, "is not set; it is required")

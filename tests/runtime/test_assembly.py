@@ -22,7 +22,7 @@ class Step(Processor):
 
 
 def _model(**more: object) -> ProcessorModel:
-    return ProcessorModel(id=1, name="step", type="Step", **more)  # type: ignore[arg-type]  # any of its fields
+    return ProcessorModel(id=1, name="step", type="Step", **more)  # type: ignore[arg-type]  # any field
 
 
 def _problems(schedule: Schedule) -> list[Problem]:

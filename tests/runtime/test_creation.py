@@ -117,6 +117,25 @@ def test_a_child_inherits_from_its_parent() -> None:
     assert bare.entered == parent.entered + 3_600_000
 
 
+def test_a_batch_of_children_is_as_children_one_by_one() -> None:
+    world, session, (parent,) = _taken(b"parent")
+    session.put(parent, {"kept": "yes"})
+    parts = session.create_many([{"part": "0"}, {"part": "1"}], [b"a", b"b"], parent=parent)
+    single = session.create({"part": "2"}, b"c", parents=parent)
+
+    record = _commit(world, session)
+
+    assert _families(record) == [
+        (EventType.FORK, [parent.id], [parts[0].id, parts[1].id, single.id])
+    ]
+    for number, one in enumerate([*parts, single]):
+        assert one.attributes == {"n": "0", "kept": "yes", "part": str(number)}
+        assert (one.lineage_start, one.entered) == (single.lineage_start, single.entered)
+    session.commit()
+    with pytest.raises(SessionError, match="is not in this session"):
+        session.create_many([{}], parent=parent)
+
+
 def test_children_of_different_parents_or_details_are_different_families() -> None:
     world, session, (first, second) = _taken(b"1", b"2")
     one = session.create(parents=first)

@@ -272,14 +272,15 @@ class EngineMachine(RuleBasedStateMachine):
             return
         if many and None not in changes.values():
             ids = sorted(one.work)
-            versions = one.session.put_all([one.work[id][0] for id in ids], changes)  # type: ignore[arg-type]
+            set_to = {name: value for name, value in changes.items() if value is not None}
+            versions = one.session.put_all([one.work[id][0] for id in ids], set_to)
         else:
             ids = [id]
             versions = [one.session.put(one.work[id][0], changes)]
         for id, version in zip(ids, versions, strict=True):
-            attributes = {**one.work[id][1], **changes}
-            attributes = {name: value for name, value in attributes.items() if value is not None}
-            one.work[id] = (version, attributes, one.work[id][2])  # type: ignore[arg-type]
+            both = {**one.work[id][1], **changes}
+            attributes = {name: value for name, value in both.items() if value is not None}
+            one.work[id] = (version, attributes, one.work[id][2])
             one.touched.add(id)
 
     def write(self, one: Open, size: int, how: str) -> None:

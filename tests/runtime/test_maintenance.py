@@ -1,6 +1,7 @@
 """What a node does besides: checkpoints under load, how much log it keeps, a disk that fills up."""
 
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ def test_checkpoints_while_sessions_commit_are_states_that_were(
     with running(node, model):
         for _ in range(5):
             sequence = node.maintenance.checkpoint()
-            wait_until(lambda reached=sequence: node.engine.sequence > reached)  # type: ignore[misc]  # a default binds the value
+            wait_until(partial(_is_past, node, sequence))
             newest = load_newest(node.home.directory("checkpoints"), disk, node.home.log_home)
             assert newest is not None
             head, fold, _ = newest
@@ -295,6 +296,7 @@ def test_a_nearly_full_disk_stops_sources_and_room_lets_them_go_on(tmp_path: Pat
         wait_until(lambda: queued(node, 21) > stopped + 5)
 
 
+@pytest.mark.slow
 def test_a_full_disk_for_the_log_stops_every_trigger_until_there_is_room(tmp_path: Path) -> None:
     class Large(Feed):
         """Fills the log, but not all of it within one group of the committer."""
@@ -372,3 +374,7 @@ def test_keys_of_durable_records_reach_the_store_with_the_checkpoint(tmp_path: P
     with running(open_node(tmp_path, Remember, disk=disk)) as again:
         assert again.recovered == []
         assert again.keyed.items(11) == {str(n): b"seen" for n in range(Feed.limit)}
+
+
+def _is_past(node: Node, sequence: int) -> bool:
+    return node.engine.sequence > sequence

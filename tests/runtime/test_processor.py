@@ -1,117 +1,163 @@
-"""What a declaration says, and a function that becomes a processor."""
+"""What an author writes against: relationships, and functions as processors."""
 
 from collections.abc import Mapping
 
 import pytest
 
-from runtime.commit import EventType
-from runtime.processor import Effects, Input, Processor, Relationship, own_relationships, transform
+from runtime.processor import (
+    Effects,
+    Input,
+    Processor,
+    Relationship,
+    own_relationships,
+    transform,
+)
 from runtime.testing import TestRunner
 
 
-class First(Processor):
+class Parent(Processor):
     """Has two ways out."""
 
-    success = Relationship("Went well.")
-    not_found = Relationship("Is not there.", name="not.found")
+    success = Relationship("All.")
+    not_found = Relationship("None.", name="not.found")
 
 
-class Second(First):
-    """Says something else about one, and adds another."""
+class Child(Parent):
+    """Says something else of one of them, and adds one."""
 
-    success = Relationship("Went very well.")
-    other = Relationship("Something else.", ended=True)
-
-
-@transform
-def shout(content: bytes) -> bytes:
-    """Upper-case the content."""
-    return content.upper()
+    success = Relationship("Better.", ended=True)
+    other = Relationship("Others.")
 
 
-@transform(tags=["text", "count"])
-def count_words(content: bytes, attributes: Mapping[str, str]) -> tuple[bytes, dict[str, str]]:
-    """Count the words."""
-    assert attributes["filename"]
-    return content, {"words": str(len(content.split()))}
+def test_a_relationship_takes_the_name_of_its_attribute_unless_it_has_one() -> None:
+    assert [one.name for one in own_relationships(Parent)] == ["success", "not.found"]
+    assert repr(Parent.success) == "Relationship('success')"
 
 
-@transform
-def parse_number(content: bytes) -> bytes:
-    return b"%d" % int(content)
-
-
-def test_a_relationship_goes_by_its_attribute_or_by_its_own_name() -> None:
-    assert [one.name for one in own_relationships(First)] == ["success", "not.found"]
-
-
-def test_a_subclass_keeps_the_ways_out_and_their_order() -> None:
-    found = own_relationships(Second)
-
-    assert [one.name for one in found] == ["success", "not.found", "other"]
-    assert [one.description for one in found][0] == "Went very well."
-    assert [one.ended for one in found] == [False, False, True]
-    assert Second.relationships(None) == found
-
-
-def test_a_way_out_may_have_the_empty_name() -> None:
+def test_an_empty_name_is_a_name() -> None:
     class Port(Processor):
-        out = Relationship("Everything.", name="")
+        """Has one way out without a name."""
+
+        out = Relationship("All.", name="")
 
     assert [one.name for one in own_relationships(Port)] == [""]
 
 
-def test_effects_are_careful_unless_declared() -> None:
-    assert First.effects_of(None) is Effects.WRITES_OUTSIDE
-    assert First.input is Input.REQUIRED
+def test_a_subclass_changes_and_adds_relationships_in_their_order() -> None:
+    found = own_relationships(Child)
+    assert [(one.name, one.description, one.ended) for one in found] == [
+        ("success", "Better.", True),
+        ("not.found", "None.", False),
+        ("other", "Others.", False),
+    ]
+    assert Child.relationships(None) == found
+    assert Child.effects_of(None) is Effects.WRITES_OUTSIDE
 
 
-def test_a_processor_without_work_says_what_it_lacks() -> None:
-    runner = TestRunner(First)
-    runner.enqueue(b"x")
-
-    with pytest.raises(TypeError, match="^First has no on_trigger method; it needs one$"):
-        runner.run()
+@transform(tags=["text"])
+def upper_case(content: bytes) -> bytes:
+    """Write large."""
+    return content.upper()
 
 
-def test_a_function_becomes_a_pure_processor_with_its_name_and_words() -> None:
-    assert (shout.__name__, shout.__doc__) == ("Shout", "Upper-case the content.")
-    assert (count_words.__name__, count_words.tags) == ("CountWords", ("text", "count"))
-    assert shout.effects is Effects.PURE and shout.__module__ == __name__
-    assert [one.name for one in own_relationships(shout)] == ["success", "failure"]
+@transform
+def note_sizes(content: bytes, attributes: Mapping[str, str]) -> tuple[bytes, dict[str, str]]:
+    """Note the size."""
+    return content, {"size": str(len(content)), "was": attributes["filename"]}
 
 
-def test_a_function_gives_new_content() -> None:
-    runner = TestRunner(shout)
+@transform
+def parse(content: bytes) -> bytes:
+    """Take a number apart."""
+    return b"%d" % int(content)
+
+
+RETURNED = {
+    b"nothing": None,
+    b"text": "text",
+    b"pair": ("text", {}),
+    b"odd": (b"a", {}, 1),
+    b"something": b"something else",
+}
+
+
+@transform
+def forgets(content: bytes) -> object:
+    """Return what it should not."""
+    return RETURNED[content]
+
+
+def test_a_function_becomes_a_processor_of_its_name() -> None:
+    assert (upper_case.__name__, upper_case.__doc__) == ("UpperCase", "Write large.")
+    assert (upper_case.tags, upper_case.input) == (("text",), Input.REQUIRED)
+    assert upper_case.effects is Effects.PURE
+    assert upper_case.__module__ == __name__
+    assert [one.name for one in own_relationships(upper_case)] == ["success", "failure"]
+
+
+def test_a_function_transforms_the_content() -> None:
+    runner = TestRunner(upper_case)
     runner.enqueue(b"hello", {"a": "1"})
     runner.run()
 
-    result = runner.one("success")
+    found = runner.one("success")
+    assert (found.content, found.attributes["a"]) == (b"HELLO", "1")
+    runner.assert_empty("failure")
 
-    assert (result.content, result.attributes["a"]) == (b"HELLO", "1")
 
-
-def test_a_function_gives_attributes_and_leaves_the_content_alone() -> None:
-    runner = TestRunner(count_words)
-    given = runner.enqueue(b"one two three")
+def test_a_function_changes_attributes_and_keeps_a_content_that_it_returns() -> None:
+    runner = TestRunner(note_sizes)
+    before = runner.enqueue(b"hello", filename="a.txt")
     runner.run()
 
-    result = runner.one("success")
+    found = runner.one("success")
+    assert (found.attributes["size"], found.attributes["was"]) == ("5", "a.txt")
+    assert found.flowfile.claim == before.claim, "nothing was written again"
 
-    assert result.attributes["words"] == "3"
-    assert result.flowfile.claim == given.claim
+
+def test_an_exception_sends_just_that_flowfile_to_failure_with_its_reason() -> None:
+    runner = TestRunner(parse)
+    for content in (b"1", b"two", b"3"):
+        runner.enqueue(content)
+    runner.run()
+
+    assert [one.content for one in runner.flowfiles("success")] == [b"1", b"3"]
+    failed = runner.one("failure")
+    assert failed.content == b"two"
+    assert failed.reason is not None
+    assert "invalid literal for int()" in failed.reason.message
 
 
-def test_an_exception_of_a_function_is_the_reason_of_a_failure() -> None:
-    runner = TestRunner(parse_number)
-    runner.enqueue(b"seven")
-    runner.enqueue(b"007")
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"nothing", "None"),
+        (b"text", "a value of type str"),
+        (b"pair", "(a value of type str, a value of type dict)"),
+        (b"odd", "(a value of type bytes, a value of type dict, a value of type int)"),
+    ],
+)
+def test_a_function_that_returns_no_bytes_is_told_what_it_returned(
+    content: bytes, kind: str
+) -> None:
+    runner = TestRunner(forgets)
+    runner.enqueue(content)
+    runner.enqueue(b"something")
     runner.run()
 
     failed = runner.one("failure")
+    assert failed.reason is not None
+    assert failed.reason.message == (
+        f"forgets returns {kind}; it must return bytes, or bytes and a mapping of changed "
+        "attributes"
+    )
+    assert runner.one("success").content == b"something else"
 
-    assert failed.content == b"seven"
-    assert failed.reason is not None and failed.reason.kind == "ValueError"
-    assert "b'seven'" in failed.reason.message
-    assert runner.one("success").content == b"7"
-    assert EventType.SEND not in {event for event, _, _ in runner.reported}
+
+def test_a_processor_needs_a_trigger() -> None:
+    runner = TestRunner(Parent)
+    runner.enqueue(b"x")
+    with pytest.raises(TypeError) as raised:
+        runner.run()
+    assert str(raised.value) == "Parent has no on_trigger method; it needs one"
+    assert runner.queued == 1

@@ -1,238 +1,277 @@
-"""The tool with which processors are tested, tested."""
+"""The harness itself: it judges what it shows, and a crash in it is a crash."""
 
 import pytest
 
 from runtime.commit import EventType
-from runtime.processor import ControllerService, Input, Processor, Relationship
-from runtime.properties import Properties as PropertiesOf
-from runtime.properties import Property, Service
+from runtime.memory_disk import MemoryDisk
+from runtime.processor import ControllerService, Effects, Input, Processor, Relationship
+from runtime.properties import Problem, Properties, Property, Service
 from runtime.session import Session
-from runtime.testing import TestRunner, check_processor
+from runtime.testing import TestRunner
 
 
-class Dictionary(ControllerService):
-    """Knows a word."""
+class Ledger(ControllerService):
+    """Keeps accounts."""
 
-    class Properties(PropertiesOf):
-        word: str = Property("hello", description="The word.")
+    class Properties(Properties):
+        currency: str = Property("EUR", description="Which one.")
 
-    properties: Properties
+    is_enabled = False
 
+    def enable(self) -> None:
+        self.is_enabled = True
 
-class Speak(Processor):
-    """Write a word; some contents go wrong."""
-
-    class Properties(PropertiesOf):
-        count: int = Property(1, ge=1, description="How many times.")
-
-    properties: Properties
-    batch_size = 10
-    success = Relationship("Spoken.")
-    failure = Relationship("Not spoken.")
-
-    def on_trigger(self, session: Session) -> None:
-        for flowfile in session.take():
-            content = session.read(flowfile)
-            if content == b"raise":
-                raise ValueError("not to be spoken")
-            if content == b"fail":
-                session.transfer(flowfile, self.failure, reason=ValueError("a bad word"))
-                continue
-            session.count("spoken", self.properties.count)
-            session.set_state({"last": content.decode()})
-            written = session.write(flowfile, content * self.properties.count)
-            session.transfer(session.put(written, {"spoken": "yes"}), self.success)
+    def disable(self) -> None:
+        self.is_enabled = False
 
 
-class Asynchronous(Processor):
-    """Pass flowfiles on from an event loop."""
+class Count(Processor):
+    """Numbers what comes, and asks a service."""
 
+    class Properties(Properties):
+        ledger: Service[Ledger] | None = Property(None, description="The accounts.")
+        step: int = Property(1, ge=1, description="By how much.")
+
+    effects = Effects.PURE
     success = Relationship("All.")
-
-    async def on_trigger(self, session: Session) -> None:
-        session.transfer(session.take(), self.success)
-
-
-class Source(Processor):
-    """Create one flowfile each time."""
-
-    input = Input.FORBIDDEN
-    success = Relationship("The flowfile.")
+    poison = Relationship("What nobody wants.")
+    batch_size = 2
 
     def on_trigger(self, session: Session) -> None:
-        session.transfer(session.create(content=b"new"), self.success)
+        number = int(session.state.get("number", "0"))
+        flowfiles = session.take()
+        if not flowfiles:
+            return
+        for flowfile in flowfiles:
+            if session.read(flowfile) == b"bad":
+                raise ValueError("a bad one")
+            if session.read(flowfile) == b"poison":
+                session.transfer(session.penalize(flowfile), self.poison, reason="poisoned")
+                continue
+            number += self.properties.step
+            currency = self.properties.ledger.get().properties.currency if (
+                self.properties.ledger
+            ) else "none"  # fmt: skip
+            numbered = session.put(flowfile, {"number": str(number), "currency": currency})
+            session.transfer(numbered, self.success)
+        session.set_state({"number": str(number)})
+        session.count("triggers")
 
 
-class Endless(Processor):
-    """Send everything round."""
-
-    input = Input.FORBIDDEN
-    success = Relationship("More and more.")
-    on_trigger = Source.on_trigger
-
-
-class Asking(Processor):
-    """Write the word of a dictionary."""
-
-    class Properties(PropertiesOf):
-        dictionary: Service[Dictionary] = Property(..., description="Where the word is.")
-
-    properties: Properties
-    success = Relationship("The word.")
-
-    def on_trigger(self, session: Session) -> None:
-        word = self.properties.dictionary.get().properties.word
-        for flowfile in session.take():
-            session.transfer(session.write(flowfile, word.encode()), self.success)
-
-
-def test_a_flowfile_goes_in_and_comes_out_with_attributes_and_content() -> None:
-    runner = TestRunner(Speak, {"Count": "2"})
-    runner.enqueue(b"ha", {"a": "1"}, b="2")
-    runner.run()
-
-    result = runner.one("success")
-
-    assert result.content == b"haha"
-    assert {"a": "1", "b": "2", "spoken": "yes", "uuid": result.uuid}.items() <= (
-        result.attributes.items()
-    )
-    assert (runner.queued, runner.counters, runner.state) == (0, {"spoken": 2}, {"last": "ha"})
-    runner.assert_empty("failure")
-
-
-def test_a_failure_has_its_reason() -> None:
-    runner = TestRunner(Speak)
-    runner.enqueue(b"fail")
-    runner.run()
-
-    reason = runner.one("failure").reason
-
-    assert reason is not None and (reason.kind, reason.message) == ("ValueError", "a bad word")
-
-
-def test_an_exception_reaches_the_test_after_the_roll_back() -> None:
-    runner = TestRunner(Speak)
-    runner.enqueue(b"raise")
-
-    with pytest.raises(ValueError, match="^not to be spoken$"):
-        runner.run()
-
-    assert runner.queued == 1
-    runner.assert_empty("success", "failure")
-
-
-def test_a_penalized_flowfile_comes_back_when_time_has_passed() -> None:
-    runner = TestRunner(Speak)
-    runner.enqueue(b"raise")
-    with pytest.raises(ValueError, match="spoken"):
-        runner.run()
-    runner.run()
-    runner.advance(31)
-
-    with pytest.raises(ValueError, match="spoken"):
-        runner.run()
-
-
-def test_problems_are_listed_and_a_start_is_refused() -> None:
-    runner = TestRunner(Speak, {"Count": "0"})
-
-    [problem] = runner.problems
-
-    assert problem.property == "Count" and "'0'" in problem.message
-    with pytest.raises(AssertionError, match="Count"):
-        runner.run()
-    assert TestRunner(Speak, {"Count": "1"}).problems == []
-
-
-def test_a_relationship_that_is_not_there_is_named_with_those_that_are() -> None:
-    with pytest.raises(AssertionError, match="^there is no relationship 'succes'; there are: "
-                       "success, failure$"):  # fmt: skip
-        TestRunner(Speak).flowfiles("succes")
-
-
-def test_one_flowfile_means_one() -> None:
-    runner = TestRunner(Speak)
-    with pytest.raises(AssertionError, match="'success' has 0 flowfiles, not 1"):
-        runner.one("success")
-    for _ in range(2):
-        runner.enqueue(b"x")
+def test_what_leaves_is_shown_by_relationship_and_in_order() -> None:
+    runner = TestRunner(Count, {"Step": "10"})
+    for content in (b"a", b"b", b"c"):
+        runner.enqueue(content)
     runner.run_until_idle()
 
-    with pytest.raises(AssertionError, match="'success' has 2 flowfiles, not 1"):
-        runner.one("success")
-    with pytest.raises(AssertionError, match="'success' has .*content=b'x'"):
-        runner.assert_empty("failure", "success")
+    found = runner.flowfiles("success")
+    assert [(one.content, one.attributes["number"]) for one in found] == [
+        (b"a", "10"), (b"b", "20"), (b"c", "30"),
+    ]  # fmt: skip
+    assert len({one.uuid for one in found}) == 3
+    assert (runner.queued, runner.state) == (0, {"number": "30"})
+    assert runner.counters["triggers"] >= 2
+    runner.assert_empty("poison")
 
 
-def test_running_until_idle_empties_the_queue() -> None:
-    runner = TestRunner(Speak)
-    for number in range(25):
-        runner.enqueue(b"%d" % number)
-
-    runner.run_until_idle()
-
-    contents = [one.content for one in runner.flowfiles("success")]
-    assert contents == [b"%d" % number for number in range(25)]
-
-
-def test_a_processor_that_never_rests_is_named() -> None:
-    with pytest.raises(AssertionError, match="^Endless is not idle after 3 triggers$"):
-        TestRunner(Endless).run_until_idle(3)
-
-
-def test_what_was_committed_survives_a_crash_and_the_queue_too() -> None:
-    runner = TestRunner(Speak)
-    runner.enqueue(b"first")
+def test_a_trigger_is_offered_a_batch() -> None:
+    runner = TestRunner(Count)
+    for content in (b"a", b"b", b"c"):
+        runner.enqueue(content)
     runner.run()
-    runner.enqueue(b"second")
+    assert (runner.queued, len(runner.flowfiles("success"))) == (1, 2)
 
-    runner.crash()
 
-    assert runner.one("success").content == b"first"
-    assert (runner.queued, runner.state) == (1, {"last": "first"})
+def test_a_penalized_result_says_so_and_why() -> None:
+    runner = TestRunner(Count)
+    runner.enqueue(b"poison")
     runner.run()
-    assert [one.content for one in runner.flowfiles("success")] == [b"first", b"second"]
+    found = runner.one("poison")
+    assert found.penalized
+    assert found.reason is not None
+    assert found.reason.message == "poisoned"
 
 
-def test_what_was_not_synced_is_gone_after_a_crash() -> None:
-    runner = TestRunner(Speak)
-    runner.enqueue(b"word")
-    runner.start()
-    runner._trigger()
-
-    runner.crash()
-
-    runner.assert_empty("success")
+def test_an_exception_propagates_after_the_roll_back() -> None:
+    runner = TestRunner(Count)
+    runner.enqueue(b"bad")
+    with pytest.raises(ValueError, match="a bad one"):
+        runner.run()
     assert (runner.queued, runner.state) == (1, {})
 
+    runner.run()  # It waits for its penalty.
+    assert runner.queued == 1
+    runner.advance(30)
+    with pytest.raises(ValueError, match="a bad one"):
+        runner.run()
 
-def test_a_coroutine_is_run_on_a_loop() -> None:
-    runner = TestRunner(Asynchronous)
-    runner.enqueue(b"x")
+
+def test_problems_of_the_configuration_are_shown() -> None:
+    runner = TestRunner(Count, {"Step": "0"})
+    assert runner.problems == [Problem("Step", "is '0'; it must be at least 1")]
+    with pytest.raises(AssertionError, match="it must be at least 1"):
+        runner.start()
+
+
+def test_a_service_is_enabled_before_the_start_and_disabled_after_the_stop() -> None:
+    runner = TestRunner(
+        Count, {"Ledger": "books"}, services={"books": (Ledger, {"Currency": "NOK"})}
+    )
+    runner.enqueue(b"a")
     runner.run()
+    service = runner.processor.properties.ledger.get()
+    assert (runner.one("success").attributes["currency"], service.is_enabled) == ("NOK", True)
 
-    assert runner.one("success").content == b"x"
-    runner.close()
-
-
-def test_a_source_takes_no_input_and_its_births_are_reported() -> None:
-    runner = TestRunner(Source)
-    runner.run(2)
-
-    assert [one.content for one in runner.flowfiles("success")] == [b"new"] * 2
-    assert runner.reported == [(EventType.CREATE, None, None)] * 2
-
-
-def test_a_service_is_enabled_while_the_processor_runs() -> None:
-    services = {"words": (Dictionary, {"Word": "salut"})}
-    runner = TestRunner(Asking, {"Dictionary": "words"}, services=services)
-    runner.enqueue(b"")
-    runner.run()
-
-    assert runner.one("success").content == b"salut"
     runner.stop()
+    assert not service.is_enabled
 
 
-def test_the_conformance_suite_passes_what_keeps_the_rules() -> None:
-    check_processor(Speak)
+def test_a_service_that_is_not_there_is_named() -> None:
+    runner = TestRunner(Count, {"Ledger": "books"})
+    runner.enqueue(b"a")
+    with pytest.raises(LookupError) as raised:
+        runner.run()
+    assert str(raised.value) == "controller service 'books' is not enabled"
+
+
+def test_parameters_reach_the_properties() -> None:
+    runner = TestRunner(Count, {"Step": "#{step}"}, parameters={"step": "7"})
+    runner.enqueue(b"a")
+    runner.run()
+    assert runner.state == {"number": "7"}
+
+
+def test_after_a_crash_state_queues_and_results_are_those_that_were_durable() -> None:
+    runner = TestRunner(Count)
+    for content in (b"a", b"b", b"c"):
+        runner.enqueue(content)
+    runner.run()
+    ids = [one.uuid for one in runner.flowfiles("success")]
+
+    runner.crash()
+
+    assert [one.uuid for one in runner.flowfiles("success")] == ids
+    assert (runner.queued, runner.state) == (1, {"number": "2"})
+    runner.run()
+    assert [one.attributes["number"] for one in runner.flowfiles("success")] == ["1", "2", "3"]
+
+
+def test_what_was_not_synced_is_lost_in_a_crash() -> None:
+    runner = TestRunner(Count)
+    runner.enqueue(b"a")
+    session = runner.engine.open_session(runner.component)
+    session.transfer(session.take(), "success")
+    session.commit()
+    assert len(runner.flowfiles("success")) == 1
+    assert isinstance(runner.disk, MemoryDisk)
+
+    lost = TestRunner(Count)
+    lost.enqueue(b"a")
+    session = lost.engine.open_session(lost.component)
+    session.transfer(session.take(), "success")
+    session.commit()
+    lost.crash()
+    assert (len(lost.flowfiles("success")), lost.queued) == (0, 1)
+
+
+def test_wrong_expectations_are_told_in_words() -> None:
+    runner = TestRunner(Count)
+    runner.enqueue(b"a")
+    runner.run()
+    with pytest.raises(AssertionError) as raised:
+        runner.flowfiles("failure")
+    assert str(raised.value) == (
+        "there is no relationship 'failure'; there are: success, poison"
+    )
+    with pytest.raises(AssertionError, match="'poison' has 0 flowfiles, not 1"):
+        runner.one("poison")
+    with pytest.raises(AssertionError, match="'success' has "):
+        runner.assert_empty("poison", "success")
+
+
+def test_a_processor_that_never_rests_is_told() -> None:
+    class Restless(Processor):
+        """Makes one more each time."""
+
+        input = Input.FORBIDDEN
+        success = Relationship("All.")
+
+        def on_trigger(self, session: Session) -> None:
+            session.transfer(session.create(), self.success)
+
+    with pytest.raises(AssertionError) as raised:
+        TestRunner(Restless).run_until_idle(limit=5)
+    assert str(raised.value) == "Restless is not idle after 5 triggers"
+
+
+def test_provenance_that_was_reported_is_shown() -> None:
+    class Send(Processor):
+        """Tells where it sent something."""
+
+        success = Relationship("All.")
+
+        def on_trigger(self, session: Session) -> None:
+            for flowfile in session.take():
+                session.sent(flowfile, "https://example.org/a")
+                session.transfer(flowfile, self.success)
+
+    runner = TestRunner(Send)
+    runner.enqueue(b"a")
+    runner.run()
+    assert runner.reported == [(EventType.SEND, "https://example.org/a", None)]
+
+
+def test_bulletins_are_shown() -> None:
+    class Warn(Processor):
+        """Warns."""
+
+        success = Relationship("All.")
+
+        def on_trigger(self, session: Session) -> None:
+            self.context.report("WARN", "the sea is rough")
+            session.transfer(session.take(), self.success)
+
+    runner = TestRunner(Warn)
+    runner.run()
+    assert [(one.level, one.source, one.message) for one in runner.bulletins] == [
+        ("WARN", "Warn", "the sea is rough")
+    ]
+
+
+def test_async_processors_run_on_a_loop_of_their_own() -> None:
+    class Later(Processor):
+        """Runs on a loop."""
+
+        success = Relationship("All.")
+
+        async def on_trigger(self, session: Session) -> None:  # type: ignore[override]  # either
+            session.transfer(session.take(), self.success)
+
+    async def answer() -> int:
+        return 42
+
+    runner = TestRunner(Later)
+    try:
+        runner.enqueue(b"a")
+        runner.run()
+        assert runner.one("success").content == b"a"
+        assert runner.on_loop(answer()) == 42
+    finally:
+        runner.close()
+
+
+def test_held_flowfiles_return_at_the_stop() -> None:
+    class Hold(Processor):
+        """Holds everything."""
+
+        success = Relationship("None.")
+
+        def on_trigger(self, session: Session) -> None:
+            session.hold(session.take())
+
+    runner = TestRunner(Hold)
+    runner.enqueue(b"a")
+    runner.run()
+    assert (len(runner.component.held), runner.queued) == (1, 1)
+    runner.stop()
+    assert (len(runner.component.held), runner.component.inputs[0].available) == (0, 1)
