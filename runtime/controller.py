@@ -80,10 +80,12 @@ class Controller:
         self.flow = empty_flow()
         self.parked: dict[int, Queue] = {}
         self.prepared: dict[int, Prepared] = {}
-        self.services = ServicePool(engine, registry)
         self.listeners: list[Callable[[FlowModel], None]] = []
         self._parameters = parameters
         self._lock = threading.RLock()
+        self.services = ServicePool(
+            engine, registry, decrypt=parameters.decrypt, lock=self._lock
+        )
         self._lifecycle = ThreadPoolExecutor(8, thread_name_prefix="lifecycle")
         self._retries: dict[int, threading.Timer] = {}
         self._starting: dict[int, Future[None]] = {}

@@ -16,6 +16,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ import msgspec
 from runtime.flowfile import HOME_BITS, START_BITS, Identity
 
 NODE_FILE: Final = "node.json"
+LOCK_TRIES: Final = 5
 
 
 class HomeError(RuntimeError):
@@ -89,7 +91,7 @@ class Home:
 
     def _take_lock(self) -> None:
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._try_lock()
         except OSError as error:
             holder = os.pread(self._lock, 32, 0).decode(errors="replace").strip() or "unknown"
             os.close(self._lock)
@@ -99,6 +101,16 @@ class Home:
             ) from error
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+
+    def _try_lock(self) -> None:
+        # Who only asks whether a node runs holds the lock for an instant (`is_running`).
+        pause = threading.Event()
+        for _ in range(LOCK_TRIES - 1):
+            try:
+                return fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pause.wait(0.02)
+        return fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _begin(self) -> NodeFile:
         path = self.path / NODE_FILE

@@ -1,24 +1,30 @@
 """Controller services at run time: enabled before the processors that use them, shared by name.
 
-A name is looked up in the group of whoever asks, then in the groups above it.
+A name is looked up in the group of whoever asks, then in the groups above it. A service whose
+`enable` raises is tried again with growing pauses, until it succeeds or is disabled.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from runtime.component import Component, ComponentContext
 from runtime.expression import Environment
 from runtime.model import FlowModel, GroupModel, ServiceModel
 from runtime.processor import ControllerService, Processor
 from runtime.properties import Scope, validate
+from runtime.secrets import is_encrypted
 
 if TYPE_CHECKING:
     from runtime.engine import Engine
     from runtime.registry import Registry
 
 EnvironmentOf = Callable[[FlowModel, GroupModel], Environment]
+
+PAUSE_SECONDS_MIN: Final = 1.0
+PAUSE_SECONDS_MAX: Final = 60.0
 
 
 class PooledService:
@@ -29,14 +35,27 @@ class PooledService:
         self.group = group
         self.instance: ControllerService | None = None
         self.problem = ""
+        self.raised = False
+        """Its `enable` raised, so that it is worth another try; a wrong setting is not."""
+        self.pause_seconds = 0.0
 
 
 class ServicePool:
-    """All services of a flow. Whoever calls holds the controller's lock."""
+    """All services of a flow. Whoever calls holds `lock`, the controller's."""
 
-    def __init__(self, engine: Engine, registry: Registry) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        registry: Registry,
+        *,
+        decrypt: Callable[[str], str],
+        lock: threading.RLock,
+    ) -> None:
         self._engine = engine
         self._registry = registry
+        self._decrypt = decrypt
+        self._lock = lock
+        self._timer: threading.Timer | None = None
         self._flow: FlowModel | None = None
         self._environment_of: EnvironmentOf | None = None
         self.services: dict[int, PooledService] = {}
@@ -85,43 +104,84 @@ class ServicePool:
 
     def enable_all(self) -> None:
         """Enable what is meant to be and is not yet; problems become bulletins."""
-        for pooled in self.services.values():
-            if pooled.model.enabled and pooled.instance is None:
-                self._enable(pooled)
+        self._cancel()
+        waiting = [
+            one for one in self.services.values() if one.model.enabled and one.instance is None
+        ]
+        while waiting:
+            # One that needs another succeeds once that one is there, whatever their order.
+            left = [one for one in waiting if self._enable(one)]
+            if len(left) == len(waiting):
+                break
+            waiting = left
+        for pooled in waiting:
+            self._put_off(pooled)
+        if pauses := [one.pause_seconds for one in waiting if one.raised]:
+            self._timer = threading.Timer(min(pauses), self._try_again)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _put_off(self, pooled: PooledService) -> None:
+        following = ""
+        if pooled.raised:
+            pooled.pause_seconds = min(
+                PAUSE_SECONDS_MAX, pooled.pause_seconds * 2 or PAUSE_SECONDS_MIN
+            )
+            following = f". Next try in {pooled.pause_seconds:g} s"
+        self._problem(pooled, f"cannot be enabled: {pooled.problem}{following}")
 
     def disable_all(self) -> None:
         """Disable everything."""
+        self._cancel()
         for pooled in self.services.values():
             self._disable(pooled)
 
-    def _enable(self, pooled: PooledService) -> None:
+    def _try_again(self) -> None:
+        with self._lock:
+            if self._timer is threading.current_thread():
+                self.enable_all()
+
+    def _cancel(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _enable(self, pooled: PooledService) -> str:
+        """Enable one; return what is in the way, empty when nothing is."""
+        pooled.problem = self._attempt(pooled)
+        return pooled.problem
+
+    def _attempt(self, pooled: PooledService) -> str:
         model = pooled.model
+        pooled.raised = False
         declaration = self._registry.service(model.type)
         if declaration is None:
-            self._problem(pooled, f"type '{model.type}' is not known on this node")
-            return
+            return f"type '{model.type}' is not known on this node"
         assert self._flow is not None and self._environment_of is not None
         flow, group = self._flow, pooled.group
         scope = Scope(self._environment_of(flow, group), lambda name: self.find(flow, group, name))
-        outcome = validate(declaration.Properties, model.properties, scope)
+        texts = {
+            name: self._decrypt(value) if is_encrypted(value) else value
+            for name, value in model.properties.items()
+        }
+        outcome = validate(declaration.Properties, texts, scope)
         if outcome.properties is None:
-            self._problem(pooled, "; ".join(str(one) for one in outcome.problems))
-            return
+            return "; ".join(str(one) for one in outcome.problems)
         component = Component(model.id, model.name, model.name, Processor)
         try:
             instance = declaration(outcome.properties, ComponentContext(self._engine, component))
             instance.enable()
         except Exception as error:  # the author's code
-            self._problem(pooled, f"{type(error).__name__}: {error}")
-            return
-        pooled.instance, pooled.problem = instance, ""
+            pooled.raised = True
+            return f"{type(error).__name__}: {error}"
+        pooled.instance, pooled.pause_seconds = instance, 0.0
+        return ""
 
     def _problem(self, pooled: PooledService, problem: str) -> None:
-        pooled.problem = problem
         model = pooled.model
         self._engine.bulletins.add(
             "ERROR", model.id, model.name,
-            f"Controller service '{model.name}' ({model.type}) cannot be enabled: {problem}",
+            f"Controller service '{model.name}' ({model.type}) {problem}",
         )  # fmt: skip
 
     def _disable(self, pooled: PooledService) -> None:
@@ -130,7 +190,8 @@ class ServicePool:
             try:
                 instance.disable()
             except Exception as error:  # the author's code must not keep a flow from stopping
-                self._problem(pooled, f"raised while it was disabled: {error}")
+                words = f"{type(error).__name__}: {error}"
+                self._problem(pooled, f"raised while it was disabled: {words}")
 
 
 def _way_to(root: GroupModel, id: int) -> list[GroupModel]:

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,8 +22,8 @@ class Step(Processor):
     success = Relationship("All.")
 
 
-def _model(**more: object) -> ProcessorModel:
-    return ProcessorModel(id=1, name="step", type="Step", **more)  # type: ignore[arg-type]  # any field
+def _model(**more: Any) -> ProcessorModel:
+    return ProcessorModel(id=1, name="step", type="Step", **more)
 
 
 def _problems(schedule: Schedule) -> list[Problem]:

@@ -32,8 +32,8 @@ def test_the_node_keeps_more_than_a_component() -> None:
 def test_what_is_below_the_level_of_its_component_is_left_out() -> None:
     bulletins = Bulletins(ManualClock().wall)
     for level in ("DEBUG", "INFO", "WARN", "ERROR"):
-        bulletins.add(level, 1, "a", f"{level} of a", least="WARN")  # type: ignore[arg-type]  # levels
-        bulletins.add(level, 2, "b", f"{level} of b", least="NONE")  # type: ignore[arg-type]  # levels
+        bulletins.add(level, 1, "a", f"{level} of a", least="WARN")
+        bulletins.add(level, 2, "b", f"{level} of b", least="NONE")
     assert _messages(bulletins) == ["WARN of a", "ERROR of a"]
     assert bulletins.errors == 1
 

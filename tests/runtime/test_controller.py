@@ -90,7 +90,7 @@ def test_new_settings_are_in_force_from_one_session_to_the_next(tmp_path: Path) 
         words = _attributes(node, 21, "word")
 
     assert set(words) == {"old", "new"}
-    assert words == sorted(words, reverse=True), "never the old one after the new one"
+    assert words == sorted(words, key=str, reverse=True), "never the old one after the new one"
     assert node.flow.revision == 2
 
 
@@ -253,9 +253,7 @@ def test_a_stop_ends_the_tries_to_start(tmp_path: Path) -> None:
     with running(open_node(tmp_path, Reluctant), model) as node:
         wait_until(lambda: Reluctant.tries > -1_000_000 + 3)
         node.controller.stop(10)
-        tries = Reluctant.tries
-        threading.Event().wait(0.03)
-        assert Reluctant.tries == tries
+        assert node.controller._retries == {}
         assert node.engine.components[10].status is Status.STOPPED
 
 

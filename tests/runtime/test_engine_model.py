@@ -82,6 +82,8 @@ class Open:
     new: set[int] = field(default_factory=set)
     parents: dict[int, int] = field(default_factory=dict)
     routed: dict[int, tuple[str, dict[str, str], bytes, bool]] = field(default_factory=dict)
+    routes: list[str] = field(default_factory=list)
+    """Relationships in the order of their first use: that in which queues receive."""
     dropped: set[int] = field(default_factory=set)
     back: set[int] = field(default_factory=set)
     waiting_back: set[int] = field(default_factory=set)
@@ -317,6 +319,8 @@ class EngineMachine(RuleBasedStateMachine):
         for flowfile in flowfiles if penalize else ():
             one.session.penalize(flowfile)
         one.session.transfer(flowfiles, relationship, reason=reason)
+        if relationship not in one.routes:
+            one.routes.append(relationship)
         for id in ids:
             _, attributes, content = one.work.pop(id)
             one.routed[id] = (relationship, attributes, content, penalize)
@@ -411,10 +415,10 @@ class EngineMachine(RuleBasedStateMachine):
         self.remember()
 
     def by_route(self, one: Open, gone: set[int]) -> dict[str, list[int]]:
-        routes: dict[str, list[int]] = {}
+        routes: dict[str, list[int]] = {name: [] for name in one.routes}
         for id, (relationship, *_) in one.routed.items():
             if id not in gone:
-                routes.setdefault(relationship, []).append(id)
+                routes[relationship].append(id)
         return routes
 
     def arrive(self, one: Open, target: int, ids: list[int], *, is_original: bool) -> None:

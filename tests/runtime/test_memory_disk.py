@@ -1,6 +1,7 @@
 """The disk in memory where it differs from a real one: power loss, capacity, failures."""
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,7 @@ def test_every_operation_can_be_made_to_fail_before_it_does_anything() -> None:
     disk = Refusing()
     file = disk.create(HERE / "a")
     file.write(b"abc", 0)
-    attempts = {
+    attempts: dict[str, Callable[[], object]] = {
         "create": lambda: disk.create(HERE / "b"),
         "open": lambda: disk.open(HERE / "a"),
         "write": lambda: file.write(b"xyz", 0),

@@ -54,7 +54,7 @@ def test_a_subclass_changes_and_adds_relationships_in_their_order() -> None:
     assert Child.effects_of(None) is Effects.WRITES_OUTSIDE
 
 
-@transform(tags=["text"])
+@transform(tags=["text"])  # type: ignore[untyped-decorator]  # what it makes is a class
 def upper_case(content: bytes) -> bytes:
     """Write large."""
     return content.upper()
@@ -72,7 +72,7 @@ def parse(content: bytes) -> bytes:
     return b"%d" % int(content)
 
 
-RETURNED = {
+RETURNED: dict[bytes, object] = {
     b"nothing": None,
     b"text": "text",
     b"pair": ("text", {}),

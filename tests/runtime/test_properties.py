@@ -143,12 +143,12 @@ def test_a_text_becomes_the_value_of_its_type() -> None:
 def test_each_mistake_shows_the_value_and_what_is_allowed(
     name: str, text: str, message: str
 ) -> None:
-    assert _problems(Everything, **{name.replace(" ", "_"): text}) == [(name, message)]
+    assert _problems(Everything, None, **{name.replace(" ", "_"): text}) == [(name, message)]
 
 
 @pytest.mark.parametrize("name", ["Filename", "Keep", "Matches"])
 def test_a_text_that_does_not_compile_names_its_property(name: str) -> None:
-    found = _problems(Everything, **{name: "${a:noSuchFunction()}(("})
+    found = _problems(Everything, None, **{name: "${a:noSuchFunction()}(("})
     assert [one for one, _ in found] == [name]
 
 

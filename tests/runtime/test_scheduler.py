@@ -47,7 +47,7 @@ def _connection(id: int, source: int, destination: int, **more: Any) -> Connecti
 
 
 def _world(*processors: ProcessorModel, connections: list[ConnectionModel] | None = None) -> World:
-    return World(processors, connections or [], declarations=TYPES)  # type: ignore[arg-type]
+    return World(processors, connections or [], declarations=TYPES)  # type: ignore[arg-type]  # stand-in
 
 
 def _next(world: World) -> Component | None:
@@ -129,7 +129,7 @@ def test_as_many_triggers_run_at_once_as_tasks_allow() -> None:
     first, second = _next(world), _next(world)
     assert first is second is world.engine.components[2]
     assert _next(world) is None
-    _finish(world, first, worked=False)  # type: ignore[arg-type]
+    _finish(world, first, worked=False)  # type: ignore[arg-type]  # stand-in
     assert _next(world) is first
 
 
@@ -263,7 +263,7 @@ def _cron_world(*connections: ConnectionModel, type: str = "Source") -> World:
     world = World(
         [_processor(1, type, strategy="cron", period="0 * * * * ?"), _processor(2)],
         connections,
-        declarations=TYPES,  # type: ignore[arg-type]
+        declarations=TYPES,  # type: ignore[arg-type]  # stand-in
     )
     world.engine.components[2].status = Status.STOPPED
     with world.engine.lock:

@@ -244,7 +244,7 @@ def test_async_processors_run_on_a_loop_of_their_own() -> None:
 
         success = Relationship("All.")
 
-        async def on_trigger(self, session: Session) -> None:  # type: ignore[override]  # either
+        async def on_trigger(self, session: Session) -> None:
             session.transfer(session.take(), self.success)
 
     async def answer() -> int:

@@ -160,10 +160,10 @@ def test_an_async_trigger_waits_without_a_worker(tmp_path: Path) -> None:
 
         success = Relationship("All.")
 
-        async def start(self) -> None:  # type: ignore[override]  # either
+        async def start(self) -> None:
             gate.note(threading.current_thread().name)
 
-        async def on_trigger(self, session: Session) -> None:  # type: ignore[override]  # as above
+        async def on_trigger(self, session: Session) -> None:
             flowfiles = session.take()
             event = asyncio.Event()
             started.append(event)
@@ -190,7 +190,7 @@ def test_an_async_trigger_that_fails_rolls_back(tmp_path: Path) -> None:
 
         success = Relationship("All.")
 
-        async def on_trigger(self, session: Session) -> None:  # type: ignore[override]  # either
+        async def on_trigger(self, session: Session) -> None:
             session.take(1)
             await asyncio.sleep(0)
             raise ConnectionError("no answer")
@@ -217,7 +217,7 @@ def test_a_terminated_async_trigger_is_cancelled(tmp_path: Path) -> None:
 
         success = Relationship("All.")
 
-        async def on_trigger(self, session: Session) -> None:  # type: ignore[override]  # either
+        async def on_trigger(self, session: Session) -> None:
             session.take()
             gate.entered.set()
             try:
