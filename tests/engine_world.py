@@ -34,6 +34,7 @@ from runtime.scheduler import Scheduler, reconsider_all
 from runtime.session import Session
 from runtime.wiring import is_prioritized, wire
 from tests.faulty_disk import FaultyDisk
+from tests.log_world import run_all
 
 HOME = 0x1EADA
 LOG, CONTENT, CHECKPOINTS = Path("/log"), Path("/content"), Path("/checkpoints")
@@ -65,10 +66,15 @@ class World:
         *,
         declarations: dict[str, type[Processor]] | None = None,
         effects_wait: bool = False,
+        disk: FaultyDisk | None = None,
+        background: bool = False,
     ) -> None:
-        self.disk = FaultyDisk()
+        """`background`: the log has its committer thread; the test closes it in the end."""
+        self.disk = disk or FaultyDisk()
+        self.background = background
         self.clock = ManualClock()
-        self.declarations = {"Step": Step, "Sink": Sink, **(declarations or {})}
+        self.declarations: dict[str, type[Processor]] = {"Step": Step, "Sink": Sink}
+        self.declarations.update(declarations or {})
         self.processors = tuple(processors)
         self.connections = tuple(connections)
         self.effects_wait = effects_wait
@@ -102,11 +108,11 @@ class World:
             clock=self.clock,
             home=HOME,
             start=end,
-            dispatch=lambda callbacks: [callback() for callback in callbacks] and None,
+            dispatch=run_all,
             on_durable=self._on_durable,
             on_failure=self.failures.append,
             file_bytes=1 << 16,
-            background=False,
+            background=self.background,
         )
         append = log.append
 

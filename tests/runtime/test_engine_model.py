@@ -7,97 +7,30 @@ the references of each content segment, are compared as well.
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from runtime import commit as commits
 from runtime.checkpoint import gather
 from runtime.content_references import count_segments
 from runtime.engine import TerminatedError
 from runtime.flowfile import FlowFile
-from runtime.model import HOLD, ConnectionModel, ProcessorModel, Retry
-from runtime.session import Session
+from tests.engine_model import (
+    CONNECTIONS,
+    EXPIRES,
+    EXPIRY_SECONDS,
+    PROCESSORS,
+    TARGETS,
+    A,
+    B,
+    C,
+    Known,
+    Open,
+    Ticket,
+)
 from tests.engine_world import World
-
-A, B, C, LOOP, HELD = 1, 2, 3, 12, 21
-EXPIRES, EXPIRY_SECONDS = 30, 50.0
-PROCESSORS = (
-    ProcessorModel(id=A, name="a", type="Step", penalty_seconds=5.0),
-    ProcessorModel(
-        id=B,
-        name="b",
-        type="Sink",
-        penalty_seconds=2.0,
-        retry=Retry(relationships=("failure",), count=2),
-    ),
-    ProcessorModel(id=C, name="c", type="Step", penalty_seconds=5.0),
-)
-CONNECTIONS = (
-    ConnectionModel(id=10, source=A, destination=B, relationships=("success",)),
-    ConnectionModel(id=11, source=A, destination=C, relationships=("success",), max_count=4),
-    ConnectionModel(id=LOOP, source=A, destination=A, relationships=("other",)),
-    ConnectionModel(id=20, source=B, destination=C, relationships=("success", "other")),
-    ConnectionModel(id=HELD, source=B, destination=HOLD, relationships=("failure",)),
-    ConnectionModel(
-        id=EXPIRES,
-        source=C,
-        destination=A,
-        relationships=("success",),
-        expiration_seconds=EXPIRY_SECONDS,
-    ),
-)
-TARGETS = {
-    (connection.source, relationship): [
-        one.id
-        for one in CONNECTIONS
-        if one.source == connection.source and relationship in one.relationships
-    ]
-    for connection in CONNECTIONS
-    for relationship in connection.relationships
-}
-
-
-@dataclass
-class Known:
-    """A flowfile as the model has it."""
-
-    connection: int
-    attributes: dict[str, str]
-    content: bytes
-    retries: int = 0
-    waited: bool = False
-    """Its place is not that of its arrival any more."""
-
-
-@dataclass
-class Open:
-    """A session and what it did, as the model has it."""
-
-    session: Session
-    taken: dict[int, Known] = field(default_factory=dict)
-    work: dict[int, tuple[FlowFile, dict[str, str], bytes]] = field(default_factory=dict)
-    """Newest versions of what is not accounted for."""
-    new: set[int] = field(default_factory=set)
-    parents: dict[int, int] = field(default_factory=dict)
-    routed: dict[int, tuple[str, dict[str, str], bytes, bool]] = field(default_factory=dict)
-    routes: list[str] = field(default_factory=list)
-    """Relationships in the order of their first use: that in which queues receive."""
-    dropped: set[int] = field(default_factory=set)
-    back: set[int] = field(default_factory=set)
-    waiting_back: set[int] = field(default_factory=set)
-    held: set[int] = field(default_factory=set)
-    touched: set[int] = field(default_factory=set)
-    state: dict[str, str] | None = None
-
-
-class Ticket:
-    """Notes that its commit was acknowledged."""
-
-    def __init__(self, called: list["Ticket"]) -> None:
-        self.sequence = 0
-        self.call = lambda: called.append(self)
 
 
 class EngineMachine(RuleBasedStateMachine):
@@ -323,7 +256,7 @@ class EngineMachine(RuleBasedStateMachine):
             one.routes.append(relationship)
         for id in ids:
             _, attributes, content = one.work.pop(id)
-            one.routed[id] = (relationship, attributes, content, penalize)
+            one.routed[id] = (relationship, attributes, content, penalize, reason)
 
     def drop(self, one: Open) -> None:
         id = self.some_work(one)
@@ -403,42 +336,48 @@ class EngineMachine(RuleBasedStateMachine):
             self.known[id].waited = True
         for id in one.dropped - gone:
             self.forget(id)
+        clones = self.clones()
         # In the order of the routes, as queues receive them.
-        for relationship, flowfiles in self.by_route(one, gone).items():
+        for relationship, flowfiles in self.by_route(one, gone):
             targets = TARGETS.get((component, relationship), [])
             for id in flowfiles:
                 self.forget(id)
-            for position, target in enumerate(targets):
-                self.arrive(one, target, flowfiles, is_original=position == 0)
+            for target in targets:
+                self.arrive(one, target, flowfiles, clones)
         if one.state is not None:
             self.states[component] = one.state
         self.remember()
 
-    def by_route(self, one: Open, gone: set[int]) -> dict[str, list[int]]:
-        routes: dict[str, list[int]] = {name: [] for name in one.routes}
-        for id, (relationship, *_) in one.routed.items():
-            if id not in gone:
-                routes[relationship].append(id)
-        return routes
+    def by_route(self, one: Open, gone: set[int]) -> list[tuple[str, list[int]]]:
+        """Within a relationship those that share penalty and reason come together."""
+        parts: dict[tuple[str, bool, str | None], list[int]] = {}
+        for name in one.routes:
+            for id, (relationship, _, _, penalized, reason) in one.routed.items():
+                if relationship == name and id not in gone:
+                    parts.setdefault((name, penalized, reason), []).append(id)
+        return [(name, ids) for (name, _, _), ids in parts.items()]
 
-    def arrive(self, one: Open, target: int, ids: list[int], *, is_original: bool) -> None:
-        live = self.world.live().get(target, {})
-        fresh = [id for id in live if id not in self.known and id not in one.routed]
+    def arrive(
+        self, one: Open, target: int, ids: list[int], clones: dict[tuple[int, int], int]
+    ) -> None:
         for id in ids:
-            _, attributes, content, penalized = one.routed[id]
-            if not is_original:
-                # A clone: the model learns its id from the engine, and nothing else.
-                match = [
-                    one_id
-                    for one_id in fresh
-                    if live[one_id].attributes == attributes
-                    and self.world.engine.content.read(live[one_id].claim) == content
-                ]
-                assert match, f"no clone of {id} in {target}"
-                fresh.remove(match[0])
-                id = match[0]
-            self.known[id] = Known(target, dict(attributes), content, waited=penalized)
-            self.order[target].append(id)
+            _, attributes, content, penalized, _ = one.routed[id]
+            own = clones.get((target, id), id)
+            self.known[own] = Known(target, dict(attributes), content, waited=penalized)
+            self.order[target].append(own)
+
+    def clones(self) -> dict[tuple[int, int], int]:
+        """Return by target and original which ids the copies got; only the engine knows."""
+        return {
+            (target.connection, original): clone
+            for data in self.world.records[-1:]
+            for routed in commits.decode(data).routed
+            for target in routed.targets
+            if target.clones is not None
+            for original, clone in zip(
+                commits.decode_ids(routed.ids), commits.decode_ids(target.clones), strict=True
+            )
+        }
 
     def forget(self, id: int) -> None:
         known = self.known.pop(id, None)
@@ -590,5 +529,15 @@ class EngineMachine(RuleBasedStateMachine):
                     assert not self.world.scheduler.is_ready(component), component.name
 
 
-EngineMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+class WaitingEngineMachine(EngineMachine):
+    """The same where a commit becomes visible only with its sync."""
+
+    effects_wait = True
+
+
+EngineMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
+WaitingEngineMachine.TestCase.settings = settings(
+    max_examples=20, stateful_step_count=30, deadline=None
+)
 TestEngine = EngineMachine.TestCase
+TestWaitingEngine = WaitingEngineMachine.TestCase

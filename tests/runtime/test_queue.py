@@ -229,7 +229,7 @@ class PrioritizedQueueMachine(QueueMachine):
         assert set(listed) == {one.flowfile.id for one in self.one_of("queued")}
 
 
-QueueMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+QueueMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
 PrioritizedQueueMachine.TestCase.settings = QueueMachine.TestCase.settings
 TestQueue = QueueMachine.TestCase
 TestPrioritizedQueue = PrioritizedQueueMachine.TestCase

@@ -47,7 +47,7 @@ def _connection(id: int, source: int, destination: int, **more: Any) -> Connecti
 
 
 def _world(*processors: ProcessorModel, connections: list[ConnectionModel] | None = None) -> World:
-    return World(processors, connections or [], declarations=TYPES)  # type: ignore[arg-type]  # stand-in
+    return World(processors, connections or [], declarations={**TYPES})
 
 
 def _next(world: World) -> Component | None:
@@ -129,7 +129,7 @@ def test_as_many_triggers_run_at_once_as_tasks_allow() -> None:
     first, second = _next(world), _next(world)
     assert first is second is world.engine.components[2]
     assert _next(world) is None
-    _finish(world, first, worked=False)  # type: ignore[arg-type]  # stand-in
+    _finish(world, first, worked=False)
     assert _next(world) is first
 
 
@@ -263,7 +263,7 @@ def _cron_world(*connections: ConnectionModel, type: str = "Source") -> World:
     world = World(
         [_processor(1, type, strategy="cron", period="0 * * * * ?"), _processor(2)],
         connections,
-        declarations=TYPES,  # type: ignore[arg-type]  # stand-in
+        declarations={**TYPES},
     )
     world.engine.components[2].status = Status.STOPPED
     with world.engine.lock:
@@ -376,7 +376,7 @@ class Flow:
 
     def __init__(self, choose: random.Random) -> None:
         self.choose = choose
-        some = lambda: choose.choice([0, 1, 3, 1000])  # noqa: E731  # a name for one draw
+        limits = choose.choices([0, 1, 3, 1000], k=3)
         order = choose.choice([(), ("newest",)])
         retry = Retry(relationships=("failure",), count=2, backoff="yield")
         sink = ProcessorModel(id=3, name="sink", type="Sink", penalty_seconds=1.0, retry=retry)
@@ -386,10 +386,10 @@ class Flow:
             sink,
             _processor(4, "Polled"),
             connections=[
-                _connection(10, 1, 2, max_count=some()),
-                _connection(11, 2, 3, max_count=some(), prioritizers=order),
+                _connection(10, 1, 2, max_count=limits[0]),
+                _connection(11, 2, 3, max_count=limits[1], prioritizers=order),
                 ConnectionModel(id=12, source=2, destination=2, relationships=("other",)),
-                _connection(13, 3, 4, max_count=some()),
+                _connection(13, 3, 4, max_count=limits[2]),
                 ConnectionModel(
                     id=14, source=3, destination=2, relationships=("failure",), max_count=0
                 ),
