@@ -30,7 +30,7 @@ class Make(Processor):
             self.context.exhausted()
             return
         made = session.create_many(
-            [{"number": str(one), "text": "x" * 500} for one in range(number, number + 100)]
+            [{"number": str(one), "text": "x" * 1500} for one in range(number, number + 100)]
         )
         session.transfer(made, self.success)
         session.set_state({"number": str(number + 100)})
@@ -94,7 +94,7 @@ def test_a_live_flowfile_is_explained_after_its_log_file_is_gone(tmp_path: Path)
         query = Query(attributes={"number": "0"})
         events, _ = look(home, lambda database: search(database, query))
         assert events
-        assert events[0].attributes["text"] == "x" * 500
+        assert events[0].attributes["text"] == "x" * 1500
     finally:
         attachment.detach(node)
         node.stop()
