@@ -53,7 +53,8 @@ class Head(msgspec.Struct, array_like=True):
     """What is not in a queue.
 
     `sequence` is the last record that the state holds; `end` a position of the log at or before
-    it, from where recovery reads (the record may lie in the middle of a group).
+    it, from where recovery reads (the record may lie in the middle of a group). `keyed` is the
+    record that the state store had reached: a store that is behind it has lost something.
     """
 
     version: int
@@ -65,6 +66,7 @@ class Head(msgspec.Struct, array_like=True):
     flow: bytes | None
     states: dict[int, dict[str, str]]
     counters: dict[str, int]
+    keyed: int = 0
 
 
 class Place(msgspec.Struct, array_like=True, gc=False):

@@ -122,6 +122,8 @@ class KeyedState:
         self._overlay: dict[tuple[int, str], tuple[int, bytes | None]] = {}
         self.problems: list[str] = []
         """What was wrong with the store when it was opened, for a bulletin."""
+        self.is_doubtful = False
+        """It was read out of a damaged one: keys of records before `applied` may be missing."""
         if directory is None:
             self._store = MemoryStore()
         elif directory.exists():
@@ -218,6 +220,7 @@ class KeyedState:
                 f"The state store {self._directory} does not open ({error}); it was set aside "
                 "and what could be read was copied into a new one"
             )
+            self.is_doubtful = True
             self._rebuild(None)
 
     def _rebuild(self, log_end: int | None) -> None:

@@ -129,7 +129,7 @@ class Maintenance:
         node.log.wait_durable(sequence)
         node.log.sync()
         node.keyed.apply(node.log.synced)
-        node.keyed.flush()
+        keyed = node.keyed.flush()
         head = Head(
             version=1,
             home=node.home.log_home,
@@ -140,6 +140,7 @@ class Maintenance:
             flow=encode_flow(flow),
             states=states,
             counters=counters,
+            keyed=keyed,
         )
         directory = node.home.directory("checkpoints")
         path = write_checkpoint(directory, node.disk, head, places(queues))

@@ -158,6 +158,7 @@ class Node:
         self._start_log(directory, end)
         self.keyed.check_against(end.sequence)
         self.recovered += self.keyed.problems
+        self._restore_keys(directory, head.keyed if head is not None else 0)
         flow = decode_flow(fold.flow) if fold.flow else empty_flow(self.home.path.name)
         self.controller.adopt(flow)
         parked = load(self.engine, fold, unsynced)
@@ -166,6 +167,28 @@ class Node:
                                   "which the flow no longer has")  # fmt: skip
         for problem in self.recovered:
             self.bulletins.add("WARN", 0, "recovery", problem)
+
+    def _restore_keys(self, directory: Path, known: int) -> None:
+        """Put again what the state store lacks of records up to `known`, as far as there is log."""
+        if self.keyed.applied >= known and not self.keyed.is_doubtful:
+            return
+        last = max(known, self.keyed.applied)
+        first = 0
+        reading = read_log(
+            directory, self.disk, after=0, home=self.home.log_home, damaged=lambda damage: None
+        )
+        for sequence, _, data in reading:
+            if sequence > last:
+                break
+            first = first or sequence
+            record = commits.decode(data)
+            if record.keyed:
+                self.keyed.put(record.component, record.keyed, sequence)
+        lost = "" if first == 1 else "; what older records set may be lost"
+        self.recovered.append(
+            f"The state store lacked keys of records up to {last}; those of record {first or last} "
+            f"and later were restored from the log{lost}"
+        )
 
     def _fold(self, reading: LogReading, fold: Fold) -> set[int]:
         unsynced: set[int] = set()

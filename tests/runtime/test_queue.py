@@ -78,7 +78,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.queue.put(self.next_run(sizes, index))
             index += len(sizes)
 
-    @rule(size=st.sampled_from([300, 2000]))
+    @rule(size=st.just(300))
     def put_many(self, size: int) -> None:
         self.sequence += 1
         self.queue.put(self.next_run([0] * size))
