@@ -24,6 +24,7 @@ from processors.http_context_map import ClientGoneError, Exchange, StandardHttpC
 from processors.http_redact import redact_url
 from processors.http_server import (
     CHUNK_BYTES,
+    PART_ATTRIBUTES,
     SMALL_BODY_BYTES,
     Arrival,
     BrokenRequestError,
@@ -175,13 +176,7 @@ class HandleHttpRequest(Processor):
         "http.server.name": "The host that the client asked for.",
         "http.server.port": "The port that the request came to.",
         "http.character.encoding": "The body's character set, where the client names it.",
-        "http.multipart.name": "Of a part: the name of its field.",
-        "http.multipart.filename": "Of a part: the name of its file.",
-        "http.multipart.content.type": "Of a part: its content type.",
-        "http.multipart.size": "Of a part: its size in bytes.",
-        "http.multipart.fragments.sequence.number": "Of a part: its number, from 1.",
-        "http.multipart.fragments.total.number": "Of a part: how many there are.",
-        "http.headers.multipart.XXX": "Of a part: each of its headers.",
+        **PART_ATTRIBUTES,
     }
     delivery = (
         "A crash closes the connections; the flowfiles remain, and HandleHttpResponse sends them "

@@ -14,6 +14,7 @@ from pydantic import ValidationInfo, field_validator
 
 from processors.http_flowfiles import MEDIA_TYPE, receive_flowfiles
 from processors.http_server import (
+    PART_ATTRIBUTES,
     Arrival,
     BrokenRequestError,
     HttpListener,
@@ -106,13 +107,7 @@ class ListenHTTP(Processor):
         "restlistener.remote.issuer.dn": "'none': clients are not asked for certificates.",
         "filename": "The value of the header 'filename', where there is one.",
         "mime.type": "The value of the header 'Content-Type', where there is one.",
-        "http.multipart.name": "Of a part: the name of its field.",
-        "http.multipart.filename": "Of a part: the name of its file.",
-        "http.multipart.content.type": "Of a part: its content type.",
-        "http.multipart.size": "Of a part: its size in bytes.",
-        "http.multipart.fragments.sequence.number": "Of a part: its number, from 1.",
-        "http.multipart.fragments.total.number": "Of a part: how many there are.",
-        "http.headers.multipart.XXX": "Of a part: each of its headers.",
+        **PART_ATTRIBUTES,
     }
     delivery = (
         "A request is answered when its flowfiles are durable. One that got no answer before a "

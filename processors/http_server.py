@@ -30,6 +30,15 @@ from runtime.processor import Context, Relationship
 if TYPE_CHECKING:
     from runtime.session import Session
 
+PART_ATTRIBUTES: Final = {
+    "http.multipart.name": "Of a part: the name of its field.",
+    "http.multipart.filename": "Of a part: the name of its file.",
+    "http.multipart.content.type": "Of a part: its content type.",
+    "http.multipart.size": "Of a part: its size in bytes.",
+    "http.multipart.fragments.sequence.number": "Of a part: its number, from 1.",
+    "http.multipart.fragments.total.number": "Of a part: how many there are.",
+    "http.headers.multipart.XXX": "Of a part: each of its headers.",
+}
 SMALL_BODY_BYTES: Final = 2**16
 CHUNK_BYTES: Final = 2**18
 RETRY_SECONDS: Final = 1
