@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 import cramjam
 from pydantic import ValidationInfo, field_validator
 
+from processors.compression_level import Level
 from runtime.flowfile import FlowFile
 from runtime.processor import Effects, Example, Input, Processor, Relationship
 from runtime.properties import Choice, Property
@@ -70,21 +71,6 @@ class Format(Choice):
     LZ4 = "lz4-framed", "lz4-framed"
     ZSTD = "zstd", "zstd"
     BROTLI = "brotli", "brotli"
-
-
-class Level(Choice):
-    """How hard to try."""
-
-    L0 = "0"
-    L1 = "1"
-    L2 = "2"
-    L3 = "3"
-    L4 = "4"
-    L5 = "5"
-    L6 = "6"
-    L7 = "7"
-    L8 = "8"
-    L9 = "9"
 
 
 FORMATS_BY_MIME_TYPE: Final = {

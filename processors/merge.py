@@ -20,6 +20,7 @@ from typing import Final
 
 from pydantic import ValidationInfo, field_validator
 
+from processors.compression_level import Level
 from processors.merge_bins import COUNT, INDEX, Bin, Bins, Cause, Limits, Place
 from processors.merge_formats import (
     Concatenation,
@@ -79,21 +80,6 @@ class DelimiterStrategy(Choice):
     FILENAME = "Filename", "Names of files"
     TEXT = "Text", "Texts"
     NONE = "Do Not Use Delimiters", "Do not use delimiters"
-
-
-class Level(Choice):
-    """How hard to compress."""
-
-    L0 = "0"
-    L1 = "1"
-    L2 = "2"
-    L3 = "3"
-    L4 = "4"
-    L5 = "5"
-    L6 = "6"
-    L7 = "7"
-    L8 = "8"
-    L9 = "9"
 
 
 class MergeError(ValueError):
